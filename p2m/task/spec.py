@@ -1,0 +1,61 @@
+"""What a user asks for: the task, its limits and its target."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Kind = Literal["classify", "generate", "extract"]
+Metric = Literal["accuracy", "macro_f1", "exact_match", "chrf"]
+DEFAULT_METRIC: dict[str, Metric] = {"classify": "accuracy", "generate": "chrf", "extract": "exact_match"}
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Example(Frozen):
+    """A demonstration: shown to the teacher, trained on, never held out."""
+
+    input: str
+    output: str
+
+
+class Limits(Frozen):
+    """The budget. ``None`` is no limit. The loop refuses a call that would pass one."""
+
+    minutes: float | None = Field(default=None, gt=0)
+    examples: int | None = Field(default=None, ge=0)
+    usd: float | None = Field(default=None, ge=0)
+    tokens: int | None = Field(default=None, gt=0)
+    llm_calls: int | None = Field(default=None, gt=0)
+    steps: int | None = Field(default=None, gt=0)
+
+
+class StudentLimits(Frozen):
+    """What the delivered model may be. Sizes in millions of parameters; licences are SPDX ids in lower case."""
+
+    max_parameters_m: float | None = Field(default=None, gt=0)
+    licenses: tuple[str, ...] | None = None
+    base: str | None = Field(default=None, description="a model folder or pack name to start from")
+
+
+class TaskSpec(Frozen):
+    """A task, complete: everything the loop needs and nothing it finds out on the way."""
+
+    name: str
+    instruction: str
+    kind: Kind
+    labels: tuple[str, ...] = ()
+    examples: tuple[Example, ...] = ()
+    metric: Metric = "accuracy"
+    target: float | None = Field(default=None, ge=0, le=1, description="on the metric, as a fraction of 1")
+    language: str = "en"
+    validation: str | None = Field(default=None, description="absolute path of the user's held-out labelled file")
+    train: str | None = Field(default=None, description="absolute path of the user's labelled training file")
+    input_column: str | None = None
+    output_column: str | None = None
+    budget: Limits = Limits()
+    student: StudentLimits = StudentLimits()
+    notes: tuple[str, ...] = Field(default=(), description="what was inferred, said to the user in these words")

@@ -1,0 +1,132 @@
+"""What the tools have made so far: a pure fold of the ``data`` of their results.
+
+The loop applies each finished call's ``data`` here, live and on resume alike, so a workspace is never stored.
+A tool's ``data`` may hold any of these keys: ``held_out``, ``baselines``, ``hits``, ``inspected``, ``dataset``
+(with ``replaces``), ``models``, ``experiment``, ``analysis``, ``answer``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The referee's rows: one handle, two splits in it. ``source`` is ``user``, ``dataset:NAME`` or ``generated``."""
+
+    handle: str
+    source: str
+    validation: int
+    test: int
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """A training dataset in the run. ``labels`` counts rows a label; ``removed`` counts rows taken out, by reason."""
+
+    handle: str
+    source: str
+    rows: int
+    labels: dict[str, int]
+    removed: dict[str, int]
+    brief: str = ""
+    checked: bool = False
+    deduplicated: bool = False
+    new_share: float = 1.0
+    """Share of the written rows that were new (kept): near 0 means that the generator repeats itself."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric on named rows: ``value`` in ``[low, high]`` (95%), on ``n`` rows of ``split``."""
+
+    metric: str
+    value: float
+    low: float
+    high: float
+    n: int
+    split: str
+
+
+@dataclass(frozen=True)
+class Baseline:
+    system: str
+    score: Score
+    is_llm: bool = False
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One training: ``model`` is its handle, ``score`` is on validation."""
+
+    model: str
+    method: str
+    base: str
+    data: tuple[str, ...]
+    rows: int
+    score: Score
+    per_label: dict[str, float]
+    """Recall a label on validation, for classification."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Workspace:
+    held_out: HeldOut | None = None
+    baselines: tuple[Baseline, ...] = ()
+    searched: bool = False
+    hits: tuple[dict[str, Any], ...] = ()
+    inspected: tuple[str, ...] = ()
+    datasets: tuple[DataInfo, ...] = ()
+    """Training data in use; a dataset that replaced another stands in its place."""
+    models: tuple[dict[str, Any], ...] = ()
+    experiments: tuple[Experiment, ...] = ()
+    analysis: dict[str, Any] | None = None
+    """The last ``evaluate``: ``{"model", "confusions": [[gold, predicted, count]...], "weak": [label...]}``."""
+    answers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """Training rows in use."""
+        return sum(d.rows for d in self.datasets)
+
+    @property
+    def best(self) -> Experiment | None:
+        """The experiment with the best validation score; the first of equals."""
+        return max(self.experiments, key=lambda e: e.score.value, default=None)
+
+    def dataset(self, handle: str) -> DataInfo | None:
+        return next((d for d in self.datasets if d.handle == handle), None)
+
+    def apply(self, data: dict[str, Any]) -> Workspace:
+        """The workspace after a tool result with this ``data``."""
+        after = self
+        if "held_out" in data:
+            after = replace(after, held_out=HeldOut(**data["held_out"]))
+        if "baselines" in data:
+            found = tuple(Baseline(b["system"], Score(**b["score"]), b.get("is_llm", False)) for b in data["baselines"])
+            after = replace(after, baselines=found)
+        if "hits" in data:
+            known = {h["id"] for h in after.hits}
+            fresh = tuple(h for h in data["hits"] if h["id"] not in known)
+            after = replace(after, searched=True, hits=after.hits + fresh)
+        if "inspected" in data:
+            after = replace(after, inspected=(*after.inspected, data["inspected"]))
+        if "dataset" in data:
+            fresh_set = DataInfo(**data["dataset"])
+            replaces = set(data.get("replaces", ())) | {fresh_set.handle}
+            kept = tuple(d for d in after.datasets if d.handle not in replaces)
+            after = replace(after, datasets=(*kept, fresh_set) if fresh_set.rows else kept)
+        if "models" in data:
+            after = replace(after, models=tuple(data["models"]))
+        if "experiment" in data:
+            raw = data["experiment"]
+            made = Experiment(**{**raw, "data": tuple(raw["data"]), "score": Score(**raw["score"])})
+            kept_e = tuple(e for e in after.experiments if e.model != made.model)
+            after = replace(after, experiments=(*kept_e, made))
+        if "analysis" in data:
+            after = replace(after, analysis=data["analysis"])
+        if "answer" in data:
+            after = replace(after, answers=(*after.answers, (data["answer"]["question"], data["answer"]["text"])))
+        return after
