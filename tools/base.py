@@ -14,6 +14,7 @@ from p2m.errors import ToolFailure
 if TYPE_CHECKING:
     from p2m.catalog.base import Catalog
     from p2m.llm.client import ChatModel
+
     from p2m.store import Store
     from p2m.task.spec import TaskSpec
     from tools.workspace import Workspace
