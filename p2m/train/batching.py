@@ -1,0 +1,31 @@
+"""Batches of near-equal length under a token budget, so that little of a batch is padding."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+
+def token_batches(
+    lengths: Sequence[int], tokens: int, *, rows: int | None = None, rng: random.Random | None = None
+) -> list[list[int]]:
+    """Group the indices of ``lengths`` into batches of similar length, each at most ``tokens`` when padded.
+
+    ``rows`` bounds the rows of a batch. Without ``rng`` the batches come longest first (an out-of-memory shows at
+    once). With ``rng`` rows of equal length are shuffled before they are grouped and the batches come in random
+    order. A row longer than ``tokens`` is a batch by itself.
+    """
+    order = list(range(len(lengths)))
+    if rng is not None:
+        rng.shuffle(order)  # the sort below is stable: this order decides among equals
+    order.sort(key=lambda i: -lengths[i])
+    batches: list[list[int]] = []
+    for i in order:
+        widest = lengths[batches[-1][0]] if batches else 0
+        full = not batches or widest * (len(batches[-1]) + 1) > tokens or (rows and len(batches[-1]) >= rows)
+        if full:
+            batches.append([])
+        batches[-1].append(i)
+    if rng is not None:
+        rng.shuffle(batches)
+    return batches

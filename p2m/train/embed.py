@@ -1,0 +1,70 @@
+"""Sentence embeddings: mean-pooled, unit length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from p2m.train.batching import token_batches
+from p2m.train.runtime import autocast, load_model, load_tokenizer, prepare_torch
+
+if TYPE_CHECKING:
+    import numpy as np
+
+DEFAULT_BASE = "all-minilm-l6-v2"
+MAX_TOKENS = 256  # what all-MiniLM-L6-v2 was trained with (its sentence_bert_config.json and card)
+BATCH_TOKENS = 4096
+
+
+class Embedder:
+    """An encoder folder as a function from texts to vectors. Loads on first use; remembers what it embedded."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        self._loaded: tuple[Any, Any] | None = None
+        self._known: dict[str, np.ndarray] = {}
+
+    @classmethod
+    def default(cls) -> Embedder:
+        """The embedded pack's encoder. Raises ``BadInput`` where it has not been pulled."""
+        from p2m import pack
+
+        return cls(pack.require(DEFAULT_BASE))
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """Embed ``texts``: float32 of shape (n, hidden size), rows of unit length, in the order given.
+
+        Mean of the last hidden states over the tokens, then L2-normalised (Reimers and Gurevych 2019,
+        "Sentence-BERT"). Texts beyond 256 tokens are cut.
+        """
+        import numpy as np
+
+        new = [t for t in dict.fromkeys(texts) if t not in self._known]
+        if new:
+            self._known.update(zip(new, self._encode(new), strict=True))
+        if not texts:
+            return np.zeros((0, self._model_and_tokenizer()[0].config.hidden_size), dtype=np.float32)
+        return np.stack([self._known[t] for t in texts])
+
+    def _model_and_tokenizer(self) -> tuple[Any, Any]:
+        if self._loaded is None:
+            prepare_torch()
+            self._loaded = load_model(self.folder, "AutoModel").eval(), load_tokenizer(self.folder)
+        return self._loaded
+
+    def _encode(self, texts: Sequence[str]) -> np.ndarray:
+        import numpy as np
+        import torch
+
+        model, tokenizer = self._model_and_tokenizer()
+        ids = tokenizer(list(texts), truncation=True, max_length=MAX_TOKENS)["input_ids"]
+        out = np.empty((len(texts), model.config.hidden_size), dtype=np.float32)
+        with torch.inference_mode(), autocast():
+            for batch in token_batches([len(i) for i in ids], BATCH_TOKENS):
+                padded = tokenizer.pad({"input_ids": [ids[i] for i in batch]}, return_tensors="pt")
+                hidden = model(**padded).last_hidden_state.float()
+                mask = padded["attention_mask"].unsqueeze(-1).float()
+                mean = (hidden * mask).sum(1) / mask.sum(1)
+                out[batch] = torch.nn.functional.normalize(mean, dim=-1).numpy()
+        return out

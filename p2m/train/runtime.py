@@ -1,0 +1,72 @@
+"""How torch and transformers run here: threads, precision, quiet offline loading."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from p2m.errors import BadInput
+
+# Given to every from_pretrained: safetensors only, nothing executed, nothing fetched.
+SAFE_LOADING: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+
+
+@cache
+def has_fast_bf16() -> bool:
+    """Whether bf16 matrix products run in hardware here (AVX512-BF16 or AMX)."""
+    import torch
+
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def autocast() -> Any:
+    """A context in which matrix products run in bf16, where that is faster; otherwise one that does nothing."""
+    import torch
+
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=has_fast_bf16())
+
+
+@cache
+def cores() -> int:
+    """CPU cores this process may use: the affinity mask, and ``OMP_NUM_THREADS`` where it is set lower."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return min(allowed, int(wanted)) if wanted.isdigit() and int(wanted) else allowed
+
+
+def prepare_torch() -> None:
+    """One thread a core, no progress bars and no advice printed over ours."""
+    import torch
+    import transformers
+
+    torch.set_num_threads(cores())
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The fast tokenizer of a model folder. Raises ``BadInput`` where the folder has none."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(str(folder), use_fast=True, **SAFE_LOADING)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"this folder has no tokenizer that loads: {_first_line(error)}", where=str(folder)) from error
+
+
+def load_model(folder: Path, auto_class: str, **kwargs: Any) -> Any:
+    """A float32 model of a folder through ``transformers.<auto_class>``. Raises ``BadInput`` where none loads."""
+    import torch
+    import transformers
+
+    factory = getattr(transformers, auto_class)
+    try:
+        return factory.from_pretrained(str(folder), dtype=torch.float32, use_safetensors=True, **SAFE_LOADING, **kwargs)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise BadInput(f"this folder has no model that loads: {_first_line(error)}", where=str(folder)) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
