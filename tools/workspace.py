@@ -1,7 +1,7 @@
 """What the tools have made so far: a pure fold of the ``data`` of their results.
 
 The loop applies each finished call's ``data`` here, live and on resume alike, so a workspace is never stored.
-A tool's ``data`` may hold any of these keys: ``held_out``, ``baselines``, ``hits``, ``inspected``, ``dataset``
+A tool's ``data`` may hold any of these keys: ``held_out``, ``baselines``, ``hits``, ``inspected``, ``advised``, ``imported`` (dataset ids), ``dataset``
 (with ``replaces``), ``models``, ``experiment``, ``analysis``, ``answer``.
 """
 
@@ -78,6 +78,9 @@ class Workspace:
     searched: bool = False
     hits: tuple[dict[str, Any], ...] = ()
     inspected: tuple[str, ...] = ()
+    advised: tuple[str, ...] = ()
+    """Inspected datasets that fit the task."""
+    imported: tuple[str, ...] = ()
     datasets: tuple[DataInfo, ...] = ()
     """Training data in use; a dataset that replaced another stands in its place."""
     models: tuple[dict[str, Any], ...] = ()
@@ -113,6 +116,10 @@ class Workspace:
             after = replace(after, searched=True, hits=after.hits + fresh)
         if "inspected" in data:
             after = replace(after, inspected=(*after.inspected, data["inspected"]))
+        if "advised" in data:
+            after = replace(after, advised=(*after.advised, data["advised"]))
+        if "imported" in data:
+            after = replace(after, imported=(*after.imported, data["imported"]))
         if "dataset" in data:
             fresh_set = DataInfo(**data["dataset"])
             replaces = set(data.get("replaces", ())) | {fresh_set.handle}

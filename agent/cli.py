@@ -1,0 +1,160 @@
+"""The command line. Every command's work is imported only when it runs, so that --help answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from p2m import __version__
+from p2m.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, P2MError
+
+EXIT_CODES = """exit codes: 0 target met (or none set), 1 internal error, 2 usage or bad input, 3 ended below the target,
+            4 provider failed, 130 interrupted (resume with: p2m resume RUN)"""
+
+RUN_EXAMPLES = """examples:
+  p2m run examples/question-type.md
+  p2m run "Say whether a review is positive or negative" --target 'accuracy>=0.8'
+  p2m run task.md --teacher openai:gpt-5-mini --planner openai:gpt-5 --budget-usd 2
+  p2m run task.md --catalog ../shared/hub --planner policy --json
+
+endpoints (--planner, --teacher):
+  auto                    a configured endpoint (P2M_PLANNER, P2M_TEACHER, OPENAI_API_KEY), else the embedded model
+  local:NAME              a model of the embedded pack, or the path of a .gguf, run here by llama.cpp
+  openai:MODEL            OPENAI_API_KEY, and OPENAI_BASE_URL if set
+  http://HOST:PORT/v1#MODEL   any OpenAI-compatible server; P2M_API_KEY is sent if set
+  policy                  (planner only) a rule book, no LLM
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="p2m",
+        description="Describe an NLP task, get a small model that does it, with an honest estimate of how good it is.",
+        epilog=f"start here:\n  p2m pull                 the embedded models, once (1.8 GB)\n"
+        f"  p2m run TASK             a task file, a JSON task, or the task in words\n"
+        f"  p2m predict RUN 'text'   use the model\n\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"p2m {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+
+    def command(name: str, help_text: str, epilog: str = "") -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name,
+            help=help_text,
+            description=help_text[0].upper() + help_text[1:] + ".",
+            epilog=f"{epilog}\n{EXIT_CODES}" if name in ("run", "resume") else epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    run = command("run", "build a model for a task", RUN_EXAMPLES)
+    run.add_argument(
+        "task", metavar="TASK", help="a .md, .txt, .json or .yaml task file, - for standard input, or the task in words"
+    )
+    run.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/NAME-DATE)")
+    run.add_argument("--target", metavar="'METRIC>=X'", help="when to stop, e.g. 'accuracy>=0.85' or 0.85")
+    run.add_argument("--planner", default="auto", metavar="auto|policy|local:NAME|openai:MODEL|URL#MODEL")
+    run.add_argument("--teacher", default="auto", metavar="auto|local:NAME|openai:MODEL|URL#MODEL")
+    run.add_argument(
+        "--catalog", metavar="DIR|hub", help="where datasets may be searched: a folder laid out as on the Hub"
+    )
+    run.add_argument("--input-column", metavar="NAME", help="the text column of the labelled files")
+    run.add_argument("--output-column", metavar="NAME", help="the label column of the labelled files")
+    run.add_argument("--seed", type=int, default=0, metavar="N")
+    run.add_argument("--ask", action="store_true", help="let the planner ask you a question or two")
+    _budget(run)
+    run.add_argument("--json", action="store_true", help="events as JSON lines on standard output")
+
+    resume = command("resume", "go on with a run after Ctrl-C, a crash or a spent budget")
+    resume.add_argument("run", metavar="RUN")
+    _budget(resume)
+    resume.add_argument("--json", action="store_true", help="events as JSON lines on standard output")
+
+    runs = command("runs", "list the runs: task, status, best score and interval, spend, time")
+    runs.add_argument("--dir", default=None, metavar="DIR", help="where to look (default: runs, or P2M_RUNS)")
+    runs.add_argument("--json", action="store_true")
+
+    log = command("log", "show the tool-call log of a run: why, what, result, seconds, spend")
+    log.add_argument("run", metavar="RUN")
+    log.add_argument("--json", action="store_true", help="one JSON object a call")
+
+    predict = command(
+        "predict",
+        "use a delivered model on a text or a file",
+        "examples:\n  p2m predict runs/question-type 'Who wrote it?'\n"
+        "  p2m predict runs/question-type --file in.csv --out out.csv\n  cat lines.txt | p2m predict runs/question-type --file -",
+    )
+    predict.add_argument("run", metavar="RUN", help="a run's folder or name")
+    predict.add_argument("text", nargs="?", metavar="TEXT")
+    predict.add_argument(
+        "--file", metavar="FILE", help=".csv, .tsv, .jsonl, .parquet, .txt, or - for lines on standard input"
+    )
+    predict.add_argument(
+        "--out", metavar="FILE", help="write .csv, .tsv, .jsonl or .parquet (default: JSON lines on standard output)"
+    )
+    predict.add_argument("--input-column", metavar="NAME")
+    predict.add_argument("--json", action="store_true", help="JSON also for a single TEXT")
+
+    evaluate = command("eval", "score a delivered model on a labelled file: metric, interval, classes, confusion")
+    evaluate.add_argument("run", metavar="RUN")
+    evaluate.add_argument("file", metavar="FILE")
+    evaluate.add_argument("--input-column", metavar="NAME")
+    evaluate.add_argument("--output-column", metavar="NAME")
+    evaluate.add_argument("--json", action="store_true")
+
+    report = command("report", "write report.md and report.html of a run again")
+    report.add_argument("run", metavar="RUN")
+
+    pull = command("pull", "fetch the embedded models, checksummed, resumable")
+    pull.add_argument("names", nargs="*", metavar="NAME", help="default: all four")
+
+    doctor = command("doctor", "say what is installed, which planners and teachers answer, what is missing")
+    doctor.add_argument("--json", action="store_true")
+    return parser
+
+
+def _budget(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "budget (a call that would pass a limit is not made; the best so far is delivered)"
+    )
+    group.add_argument("--budget-minutes", metavar="N", help="work time in all")
+    group.add_argument("--budget-examples", metavar="N", help="training rows that the teacher may write")
+    group.add_argument("--budget-usd", metavar="X", help="dollars")
+    group.add_argument("--budget-tokens", metavar="N", help="LLM tokens, in and out")
+    group.add_argument("--budget-steps", metavar="N", help="tool calls that a planner may make")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the return value is the exit code."""
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.command is None:
+        parser.print_help()
+        return 0
+    try:
+        from agent.commands import COMMANDS
+
+        return COMMANDS[arguments.command](arguments)
+    except P2MError as error:
+        from p2m.llm.redact import redact
+
+        print(f"p2m: {redact(str(error))}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("p2m: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # `p2m log RUN | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if os.environ.get("P2M_DEBUG"):
+            raise
+        print(f"p2m: internal error: {type(error).__name__}: {error}. Set P2M_DEBUG=1 to see where", file=sys.stderr)
+        return EXIT_INTERNAL
+
+
+if __name__ == "__main__":
+    sys.exit(main())

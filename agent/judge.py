@@ -1,0 +1,52 @@
+"""The verdict: target met, budget spent, progress stopped. Code decides this, never a model."""
+
+from __future__ import annotations
+
+from agent import guard, referee
+from agent.budget import left
+from agent.events import Verdict
+from agent.state import RunState
+
+
+def judge(state: RunState, seconds_now: float | None = None) -> Verdict | None:
+    """Why the loop stops here, or None to go on. The target is judged on validation: the sealed test stays shut."""
+    best, task = state.workspace.best, state.task
+    if best and task.target is not None and best.score.value >= task.target:
+        return Verdict(
+            "met",
+            f"{task.metric} {best.score.value:.3f} on {best.score.n} validation rows reaches the target {task.target:g}",
+        )
+    spent = left(state, seconds_now).spent
+    if spent:
+        return Verdict("budget", f"the budget is spent: no {spent} left")
+    if failed := referee.failed_for_good(state):
+        return Verdict("no_way", f"{failed.tool} failed {referee.TRIES} times: {failed.text}")
+    if provider_is_down(state):
+        return Verdict("no_way", f"the teacher failed in {PROVIDER_FAILURES} calls in a row: {state.calls[-1].text}")
+    asked_to_finish = next(
+        (
+            c
+            for c in reversed(state.calls)
+            if c.tool == "finish" and c.finished and not c.error and c.turn == len(state.turns)
+        ),
+        None,
+    )
+    if asked_to_finish:
+        return Verdict("finished", f"the planner finished: {asked_to_finish.arguments.get('reason', '')}")
+    if guard.stalled(state):
+        return Verdict(
+            "stalled", f"{guard.STALLED_AFTER} trainings in a row did not beat the best: progress has stopped"
+        )
+    return None
+
+
+PROVIDER_FAILURES = 2
+
+
+def provider_is_down(state: RunState) -> bool:
+    """The last calls that needed the teacher all failed for want of it."""
+    asked = [
+        c for c in state.calls if c.finished and c.tool in ("generate_batch", "check_labels", "hold_out", "baselines")
+    ]
+    recent = asked[-PROVIDER_FAILURES:]
+    return len(recent) == PROVIDER_FAILURES and all(c.error == "provider" for c in recent)

@@ -1,0 +1,160 @@
+"""The policy planner: a rule book that needs no LLM. It also gives the LLM planner its advice."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from agent.events import By
+from agent.planner import Turn, View
+from agent.state import RunState
+from p2m.task.spec import TaskSpec
+
+FIRST_BATCH_PER_LABEL = 30
+AIMED_BATCH = 60
+ENOUGH_REAL_ROWS_PER_LABEL = 25
+Step = tuple[str, dict[str, Any], str]
+
+
+class PolicyPlanner:
+    """Says what it does and why, in one sentence a turn."""
+
+    name = "policy"
+    by: By = "policy"
+
+    async def turn(self, view: View, on_text: Callable[[str], None]) -> Turn:
+        tool, arguments, why = advise(view)
+        on_text(why)
+        return Turn(why, ((tool, arguments),))
+
+
+def advise(view: View) -> Step:
+    """The next call, its arguments and the reason, from the first rule that applies to what the menu offers."""
+    for rule in (_find_data, _first_data, _check, _try_quickly, _train, _look_at_errors, _aim, _more):
+        step = rule(view)
+        if step is not None and step[0] in view.menu:
+            return step
+    if "finish" in view.menu:
+        return (
+            "finish",
+            {"reason": "every rule is used up: more of the same will not help"},
+            "nothing more to try: deliver",
+        )
+    name = next(iter(view.menu))
+    return name, {}, f"{name} is all that can be done now"
+
+
+def _find_data(view: View) -> Step | None:
+    workspace = view.state.workspace
+    if not view.facts.has_catalog:
+        return None
+    if not workspace.searched:
+        return (
+            "search_datasets",
+            {"queries": search_queries(view.state.task)},
+            "real rows beat written ones: search first",
+        )
+    for hit in workspace.hits[:3]:
+        if hit["id"] in workspace.advised:
+            if hit["id"] not in workspace.imported:
+                return "import_dataset", {"dataset": hit["id"]}, f"{hit['id']} fits the task: import it"
+            return None
+        if hit["id"] not in workspace.inspected:
+            return "inspect_dataset", {"dataset": hit["id"]}, f"look at {hit['id']} before using it"
+    return None
+
+
+def _first_data(view: View) -> Step | None:
+    workspace, labels = view.state.workspace, max(1, len(view.state.task.labels))
+    real = sum(d.rows for d in workspace.datasets if d.source != "generated")
+    if real >= ENOUGH_REAL_ROWS_PER_LABEL * labels or any(d.source == "generated" for d in workspace.datasets):
+        return None
+    n = _affordable(view, FIRST_BATCH_PER_LABEL * labels, share=0.5)
+    return "generate_batch", {"n": n}, f"too few training rows: write {n} over all labels"
+
+
+def _check(view: View) -> Step | None:
+    fresh = [d for d in view.state.workspace.datasets if d.source == "generated" and not d.checked]
+    if not fresh:
+        return None
+    return (
+        "check_labels",
+        {"dataset": fresh[0].handle},
+        "the labels of a fresh batch are only what was asked for: check them",
+    )
+
+
+def _try_quickly(view: View) -> Step | None:
+    workspace = view.state.workspace
+    if workspace.experiments or not workspace.datasets:
+        return None
+    return "fine_tune", {"method": "frozen"}, "a quick head first: it shows at little cost what the rows are worth"
+
+
+def _train(view: View) -> Step | None:
+    workspace = view.state.workspace
+    in_use = {d.handle for d in workspace.datasets}
+    if not in_use or any(e.method == "full" and set(e.data) == in_use for e in workspace.experiments):
+        return None
+    return "fine_tune", {"method": "full"}, "train the whole student on all rows in use"
+
+
+def _look_at_errors(view: View) -> Step | None:
+    workspace, best = view.state.workspace, view.state.workspace.best
+    if best is None or (workspace.analysis or {}).get("model") == best.model:
+        return None
+    return "evaluate", {}, f"{best.score.metric} {best.score.value:.3f} is below the target: see what is confused"
+
+
+def _aim(view: View) -> Step | None:
+    """More rows for the weak labels, with the worst confusion as the brief; once for each analysis."""
+    state = view.state
+    analysis = state.workspace.analysis
+    if not analysis or not analysis.get("weak") or _generated_since_analysis(state):
+        return None
+    weak = analysis["weak"][:3]
+    n = _affordable(view, AIMED_BATCH, share=0.5)
+    return (
+        "generate_batch",
+        {"n": n, "labels": weak, "brief": confusion_brief(analysis)},
+        f"weakest: {', '.join(weak)}; write rows that settle what they are confused with",
+    )
+
+
+def _more(view: View) -> Step | None:
+    if _generated_since_analysis(view.state):
+        return None
+    n = _affordable(view, AIMED_BATCH * 2, share=0.5)
+    return "generate_batch", {"n": n}, f"no single weakness: write {n} more over all labels"
+
+
+def _affordable(view: View, n: int, share: float) -> int:
+    """``n``, but no more than ``share`` of the examples left, in whole calls of five."""
+    if view.left.examples is not None:
+        n = min(n, max(10, int(view.left.examples * share)))
+    return max(10, min(400, n // 5 * 5))
+
+
+def _generated_since_analysis(state: RunState) -> bool:
+    names = [c.tool for c in state.calls if c.finished and not c.error]
+    if "evaluate" not in names:
+        return False
+    return "generate_batch" in names[len(names) - names[::-1].index("evaluate") :]
+
+
+def confusion_brief(analysis: dict[str, Any]) -> str:
+    """The worst confusion, as an instruction to the writer."""
+    confusions = [c for c in analysis.get("confusions", []) if c[0] in analysis["weak"]]
+    if not confusions:
+        return ""
+    gold, predicted, _ = confusions[0]
+    return f'inputs that are clearly "{gold}" but easily taken for "{predicted}"'[:300]
+
+
+def search_queries(task: TaskSpec) -> list[str]:
+    """Up to four short queries: the name, the start of the instruction, the labels."""
+    words = re.findall(r"[^\W_]{3,}", task.instruction)
+    labels = " ".join(re.sub(r"[_-]+", " ", label) for label in task.labels[:6])
+    queries = [task.name.replace("-", " "), " ".join(words[:12]), labels]
+    return list(dict.fromkeys(q[:120] for q in queries if q.strip()))[:4]

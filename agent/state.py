@@ -1,0 +1,229 @@
+"""The state of a run: a pure fold over its journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from agent.events import (
+    By,
+    Event,
+    LLMSpend,
+    PlannerSpoke,
+    RunEnded,
+    RunResumed,
+    RunStarted,
+    ToolFinished,
+    ToolStarted,
+    UserSpoke,
+    Verdict,
+)
+from agent.journal import Record
+from agent.settings import Settings
+from p2m.files import digest
+from p2m.task.spec import Limits, TaskSpec
+from tools.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Call:
+    """A tool call: asked for, then open, then finished."""
+
+    id: str
+    tool: str
+    arguments: dict[str, Any]
+    by: By
+    why: str = ""
+    turn: int = 0
+    started: bool = False
+    finished: bool = False
+    text: str = ""
+    display: str = ""
+    data: dict[str, Any] | None = None
+    error: str | None = None
+    seconds: float = 0.0
+    usd: float = 0.0
+    tokens: int = 0
+
+    @property
+    def key(self) -> str:
+        """Equal for the same tool with the same arguments."""
+        return digest([self.tool, self.arguments], 16)
+
+
+@dataclass(frozen=True)
+class Spend:
+    """What the run cost. ``unpriced`` counts the calls whose price nobody told us: they are never $0."""
+
+    calls: int = 0
+    cached: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float = 0.0
+    unpriced: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+    @property
+    def price(self) -> str:
+        """``$0.12``, ``unpriced``, or both."""
+        if not self.unpriced:
+            return f"${self.usd:.2f}"
+        return f"${self.usd:.2f} + {self.unpriced} calls unpriced" if self.usd else "unpriced"
+
+    def plus(self, event: LLMSpend) -> Spend:
+        return Spend(
+            self.calls + event.calls,
+            self.cached + event.cached,
+            self.prompt_tokens + event.prompt_tokens,
+            self.completion_tokens + event.completion_tokens,
+            self.usd + (event.usd or 0.0),
+            self.unpriced + (event.calls - event.cached if event.usd is None else 0),
+        )
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Everything the loop decides from."""
+
+    task: TaskSpec
+    settings: Settings
+    limits: Limits
+    workspace: Workspace = Workspace()
+    calls: tuple[Call, ...] = ()
+    turns: tuple[PlannerSpoke, ...] = ()
+    spend: Spend = Spend()
+    seconds: float = 0.0
+    handed_over: bool = False
+    generation_ended: bool = False
+    user_said: tuple[str, ...] = ()
+    verdict: Verdict | None = None
+    ended: RunEnded | None = None
+    resumed: int = 0
+
+    @property
+    def open_call(self) -> Call | None:
+        return next((c for c in self.calls if c.started and not c.finished), None)
+
+    @property
+    def waiting(self) -> tuple[Call, ...]:
+        """Calls the planner asked for that have not begun."""
+        return tuple(c for c in self.calls if not c.started)
+
+    @property
+    def steps(self) -> int:
+        """Finished calls that a planner made."""
+        return sum(c.finished and c.by != "referee" for c in self.calls)
+
+    @property
+    def generated(self) -> int:
+        """Rows the teacher wrote for training, kept or not."""
+        return sum((c.data or {}).get("written", 0) for c in self.calls)
+
+    @property
+    def malformed_in_a_row(self) -> int:
+        count = 0
+        for turn in reversed(self.turns):
+            if turn.malformed is None:
+                break
+            count += 1
+        return count
+
+    @property
+    def delivery(self) -> dict[str, Any] | None:
+        """What the last ``deliver`` found: the sealed test's scores."""
+        return next((c.data for c in reversed(self.calls) if c.tool == "deliver" and c.finished and not c.error), None)
+
+    def essence(self) -> dict[str, Any]:
+        """What a run came to, without the clock and the bill: equal for a run and its resumes."""
+        delivery = {k: v for k, v in (self.delivery or {}).items() if not k.endswith("seconds")}
+        calls = [[c.tool, c.arguments, c.by, c.text, c.error] for c in self.calls if c.tool != "deliver"]
+        workspace = self.workspace
+        experiments = [replace(e, seconds=0.0) for e in workspace.experiments]
+        return {
+            "task": self.task.model_dump(),
+            "calls": calls,
+            "data": [d.handle for d in workspace.datasets],
+            "experiments": [repr(e) for e in experiments],
+            "baselines": repr(workspace.baselines),
+            "delivery": delivery,
+            "verdict": self.verdict and self.verdict.kind,
+            "ended": self.ended and [self.ended.status, self.ended.exit_code],
+        }
+
+    def apply(self, record: Record) -> RunState:
+        """The state after one more record."""
+        after = _apply(self, record.event)
+        return replace(after, seconds=record.t)
+
+
+def fold(records: Iterable[Record]) -> RunState | None:
+    """The state a journal leads to; None where it has not begun."""
+    state: RunState | None = None
+    for record in records:
+        if isinstance(record.event, RunStarted):
+            task = TaskSpec.model_validate(record.event.task)
+            settings = Settings.model_validate(record.event.settings)
+            state = RunState(task, settings, settings.limits(task))
+        elif state is not None:
+            state = state.apply(record)
+    return state
+
+
+def _apply(state: RunState, event: Event) -> RunState:
+    match event:
+        case RunResumed():
+            limits = state.limits.model_copy(update=event.budget)
+            return replace(state, limits=limits, verdict=None, ended=None, resumed=state.resumed + 1)
+        case PlannerSpoke():
+            asked = tuple(
+                Call(c["id"], c["tool"], c["arguments"], event.by, event.text, event.turn) for c in event.calls
+            )
+            return replace(state, turns=(*state.turns, event), calls=state.calls + asked)
+        case ToolStarted():
+            call = Call(event.id, event.tool, event.arguments, event.by, event.why, len(state.turns), started=True)
+            known = any(c.id == event.id for c in state.calls)
+            calls = tuple(call if c.id == event.id else c for c in state.calls) if known else (*state.calls, call)
+            return replace(state, calls=calls)
+        case ToolFinished():
+            calls = tuple(_finished(c, event) if c.id == event.id else c for c in state.calls)
+            workspace = state.workspace if event.error else state.workspace.apply(event.data)
+            return replace(state, calls=calls, workspace=workspace)
+        case LLMSpend():
+            calls = tuple(
+                replace(
+                    c, usd=c.usd + (event.usd or 0.0), tokens=c.tokens + event.prompt_tokens + event.completion_tokens
+                )
+                if c.started and not c.finished
+                else c
+                for c in state.calls
+            )
+            return replace(state, spend=state.spend.plus(event), calls=calls)
+        case UserSpoke():
+            return replace(state, user_said=(*state.user_said, event.text))
+        case Verdict(kind="handover"):
+            return replace(state, handed_over=True)
+        case Verdict(kind="generation_ended"):
+            return replace(state, generation_ended=True)
+        case Verdict():
+            return replace(state, verdict=event)
+        case RunEnded():
+            return replace(state, ended=event)
+        case _:
+            return state
+
+
+def _finished(call: Call, event: ToolFinished) -> Call:
+    return replace(
+        call,
+        started=True,
+        finished=True,
+        text=event.text,
+        display=event.display,
+        data=event.data,
+        error=event.error,
+        seconds=event.seconds,
+    )

@@ -1,0 +1,1 @@
+"""The referee's steps: journaled like tool calls, offered to no planner."""

@@ -1,0 +1,211 @@
+"""The teacher as a writer: new inputs for a wanted label, varied by subject and style, aimed by a brief."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from p2m.errors import BudgetExceeded, ProviderError
+from p2m.prompts import render
+from p2m.rows import Row
+from p2m.task.spec import Example, TaskSpec
+
+if TYPE_CHECKING:
+    from p2m.llm.client import ChatModel
+    from p2m.llm.reply import Reply
+
+PER_CALL = 5
+SUBJECTS = 24
+LONGEST_INPUT = 2000
+# Diversity by stated attributes: Yu et al. 2023, "Large Language Model as Attributed Training Data Generator".
+STYLES = (
+    "short and blunt",
+    "long, with details",
+    "casual, with a typo or two",
+    "formal",
+    "indirect: no single word gives the label away",
+    "plain and ordinary",
+    "with names or numbers",
+    "emotional",
+    "like something overheard, mid-conversation",
+    "close to the border with another label, yet clearly this one",
+)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What came back. ``asked`` inputs were asked for; ``unusable`` counts answers thrown away, by reason."""
+
+    rows: list[Row]
+    asked: int
+    unusable: dict[str, int]
+
+
+async def find_subjects(task: TaskSpec, teacher: ChatModel, seed: int) -> list[str]:
+    """What inputs of this task can be about, from one call; empty where the teacher gives nothing usable."""
+    rng = random.Random(seed)
+    shown = [e.input[:300] for e in rng.sample(task.examples, min(8, len(task.examples)))]
+    prompt = render("write_subjects", instruction=task.instruction, inputs=shown, n=SUBJECTS)
+    schema = _list_schema("subjects", SUBJECTS, {"maxLength": 60})
+    reply = await teacher.chat(
+        [{"role": "user", "content": prompt.text}],
+        max_tokens=SUBJECTS * 16,
+        temperature=0.7,
+        seed=seed,
+        schema=schema,
+        prompt=prompt.hash,
+    )
+    found = [s for s in _read_list(reply, "subjects") or [] if len(s) <= 80]
+    return list(dict.fromkeys(found))
+
+
+async def write_rows(
+    task: TaskSpec,
+    teacher: ChatModel,
+    *,
+    n: int,
+    labels: Sequence[str],
+    brief: str = "",
+    examples: Sequence[Example] | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Written:
+    """Ask for ``n`` new inputs, as many for each of ``labels``; the label asked for is the row's ``output``.
+
+    ``examples`` (default: the task's) are shown; ``stop`` is looked at before each call. What came back is kept when
+    some calls fail. Raises ``ProviderError`` when all of them do, ``BudgetExceeded`` when the budget refuses the first.
+    """
+    from p2m.llm.client import many
+
+    shown = task.examples if examples is None else examples
+    subjects = await find_subjects(task, teacher, seed)
+    calls, wanted = [], []
+    for i in range(-(-n // PER_CALL)):
+        label = labels[i % len(labels)]
+        rng = random.Random(f"{seed} {i} {label} {brief}")
+        calls.append(partial(_ask, task, teacher, label, brief, shown, subjects, rng, stop))
+        wanted.append(label)
+
+    done = 0
+
+    def count(_: int, __: object) -> None:
+        nonlocal done
+        done += 1
+        if progress:
+            progress(min(n, done * PER_CALL), n)
+
+    replies = await many(calls, limit=teacher.concurrency, on_done=count)
+    answered = [r for r in replies if not isinstance(r, Exception)]
+    failures = [r for r in replies if isinstance(r, Exception) and not isinstance(r, _Stopped)]
+    if failures and not answered:
+        first = failures[0]
+        raise first if isinstance(first, BudgetExceeded) else ProviderError(f"the teacher wrote nothing: {first}")
+    rows: list[Row] = []
+    unusable: Counter[str] = Counter()
+    if failures:
+        unusable["call_failed"] = len(failures) * PER_CALL
+    for label, reply in zip(wanted, replies, strict=True):
+        if isinstance(reply, Exception):
+            continue
+        texts = _read_list(reply, "inputs")
+        if texts is None:
+            unusable["not_json"] += PER_CALL
+            continue
+        for text in texts[:PER_CALL]:
+            problem = _problem(text)
+            if problem:
+                unusable[problem] += 1
+            else:
+                rows.append(Row(text, label, "generated", meta={"brief": brief} if brief else {}))
+    return Written(rows[:n], len(calls) * PER_CALL, dict(unusable))
+
+
+class _Stopped(Exception):
+    """The call was not made: time is up."""
+
+
+async def _ask(
+    task: TaskSpec,
+    teacher: ChatModel,
+    label: str,
+    brief: str,
+    examples: Sequence[Example],
+    subjects: Sequence[str],
+    rng: random.Random,
+    stop: Callable[[], bool],
+) -> Reply:
+    if stop():
+        raise _Stopped
+    same = [e.input for e in examples if e.output == label]
+    others = [e for e in examples if e.output != label]
+    prompt = render(
+        "write_inputs",
+        instruction=task.instruction,
+        labels=task.labels,
+        label=label,
+        same=rng.sample(same, min(6, len(same))),
+        others=rng.sample(others, min(4, len(others))),
+        n=PER_CALL,
+        subjects=rng.sample(subjects, min(3, len(subjects))),
+        style=rng.choice(STYLES),
+        brief=brief,
+    )
+    return await teacher.chat(
+        [{"role": "user", "content": prompt.text}],
+        max_tokens=PER_CALL * _tokens_an_input(examples),
+        temperature=0.9,
+        seed=rng.randrange(2**31),
+        schema=_list_schema("inputs", PER_CALL, {}),
+        prompt=prompt.hash,
+    )
+
+
+def _tokens_an_input(examples: Sequence[Example]) -> int:
+    """Room for an input three times the longest example."""
+    longest = max((len(e.input) for e in examples), default=120)
+    return min(400, max(60, longest))
+
+
+def _list_schema(key: str, n: int, item: dict[str, Any]) -> dict[str, Any]:
+    items = {"type": "array", "items": {"type": "string", **item}, "minItems": n, "maxItems": n}
+    return {"type": "object", "properties": {key: items}, "required": [key], "additionalProperties": False}
+
+
+def _read_list(reply: Reply, key: str) -> list[str] | None:
+    """The strings of a list answer; None where it is not one. A list that the token limit cut keeps its whole items."""
+    text = reply.text.strip()
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = _cut_list(text)
+    items = value.get(key) if isinstance(value, dict) else value
+    if not isinstance(items, list):
+        return None
+    return [" ".join(s.split()) if "\n" not in s else s.strip() for s in items if isinstance(s, str) and s.strip()]
+
+
+def _cut_list(text: str) -> list[str] | None:
+    start = text.find("[")
+    end = text.rfind('",')
+    if start < 0 or end < start:
+        return None
+    try:
+        value = json.loads(text[start : end + 1] + "]")
+    except ValueError:
+        return None
+    return value if isinstance(value, list) else None
+
+
+def _problem(text: str) -> str | None:
+    """Why a written input cannot be a row."""
+    if len(text) > LONGEST_INPUT:
+        return "too_long"
+    if not any(c.isalnum() for c in text):
+        return "empty"
+    return None
