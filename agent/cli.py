@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from p2m import __version__
 from p2m.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, P2MError
 
-EXIT_CODES = """exit codes: 0 target met (or none set), 1 internal error, 2 usage or bad input, 3 ended below the target,
-            4 provider failed, 130 interrupted (resume with: p2m resume RUN)"""
+EXIT_CODES = """exit codes: 0 target met (or none set), 1 internal error, 2 usage or bad input, 3 ended below
+            the target, 4 provider failed, 130 interrupted (resume with: p2m resume RUN)"""
 
 RUN_EXAMPLES = """examples:
   p2m run examples/question-type.md
@@ -85,7 +85,8 @@ def build_parser() -> argparse.ArgumentParser:
         "predict",
         "use a delivered model on a text or a file",
         "examples:\n  p2m predict runs/question-type 'Who wrote it?'\n"
-        "  p2m predict runs/question-type --file in.csv --out out.csv\n  cat lines.txt | p2m predict runs/question-type --file -",
+        "  p2m predict runs/question-type --file in.csv --out out.csv\n"
+        "  cat lines.txt | p2m predict runs/question-type --file -",
     )
     predict.add_argument("run", metavar="RUN", help="a run's folder or name")
     predict.add_argument("text", nargs="?", metavar="TEXT")

@@ -13,10 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from p2m.llm.redact import redact
+
 from agent.events import Event, from_json, to_json
 from p2m.errors import BadInput, P2MError
 from p2m.files import clear_disk_errors
-from p2m.llm.redact import redact
 
 VERSION = 1
 FILE = "journal.jsonl"

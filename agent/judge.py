@@ -14,7 +14,7 @@ def judge(state: RunState, seconds_now: float | None = None) -> Verdict | None:
     if best and task.target is not None and best.score.value >= task.target:
         return Verdict(
             "met",
-            f"{task.metric} {best.score.value:.3f} on {best.score.n} validation rows reaches the target {task.target:g}",
+            f"{task.metric} {best.score.value:.3f} on {best.score.n} validation rows reaches {task.target:g}",
         )
     spent = left(state, seconds_now).spent
     if spent:

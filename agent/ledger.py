@@ -1,4 +1,4 @@
-"""The ledger: the run so far in one page, written anew for each planner turn. A projection of the state, never a state."""
+"""The ledger: the run so far in one page, written anew for each planner turn. A projection, never a state."""
 
 from __future__ import annotations
 

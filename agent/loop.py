@@ -284,7 +284,8 @@ class _Loop:
                 return RunEnded("provider", EXIT_PROVIDER, f"nothing could be delivered: {verdict.text}")
             return RunEnded("failed", EXIT_INTERNAL, f"nothing could be delivered: {why}")
         test = last.data["test"]
-        found = f"{test['metric']} {test['value']:.3f} [{test['low']:.3f}, {test['high']:.3f}] on {test['n']} sealed test rows"
+        score = f"{test['metric']} {test['value']:.3f} [{test['low']:.3f}, {test['high']:.3f}]"
+        found = f"{score} on {test['n']} sealed test rows"
         if task.target is None:
             return RunEnded("met", EXIT_MET, f"delivered: {found} (no target was set)")
         if test["value"] >= task.target:

@@ -1,4 +1,4 @@
-"""What code owes the run whatever the planner says: held-out rows first, baselines before training, delivery at the end."""
+"""What code owes the run whatever the planner says: held-out rows, baselines before training, delivery."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agent.events import (
@@ -92,7 +92,7 @@ class RunState:
     task: TaskSpec
     settings: Settings
     limits: Limits
-    workspace: Workspace = Workspace()
+    workspace: Workspace = field(default_factory=Workspace)
     calls: tuple[Call, ...] = ()
     turns: tuple[PlannerSpoke, ...] = ()
     spend: Spend = Spend()

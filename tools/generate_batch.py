@@ -102,9 +102,9 @@ async def generate_batch(
 
 def screen(ctx: ToolContext, rows: list[Row]) -> tuple[list[Row], Counter[str], list[dict[str, str]]]:
     """Rows that are new (to the run and each other) and unlike every held-out row; what went, counted and sampled."""
-    from p2m.data.near import deduplicate
+    from p2m.data.near import HeldOutGuard, deduplicate
     from p2m.data.referee import guard_texts
-    from p2m.data.near import HeldOutGuard
+
     from p2m.train.embed import Embedder
 
     embed = Embedder.default().embed

@@ -1,8 +1,8 @@
 """What the tools have made so far: a pure fold of the ``data`` of their results.
 
 The loop applies each finished call's ``data`` here, live and on resume alike, so a workspace is never stored.
-A tool's ``data`` may hold any of these keys: ``held_out``, ``baselines``, ``hits``, ``inspected``, ``advised``, ``imported`` (dataset ids), ``dataset``
-(with ``replaces``), ``models``, ``experiment``, ``analysis``, ``answer``.
+A tool's ``data`` may hold any of these keys: ``held_out``, ``baselines``, ``hits``, ``inspected``, ``advised``,
+``imported`` (dataset ids), ``dataset`` (with ``replaces``), ``models``, ``experiment``, ``analysis``, ``answer``.
 """
 
 from __future__ import annotations

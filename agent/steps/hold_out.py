@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 from p2m.data.referee import HeldOutSet, Referee, guard_texts
+
 from p2m.errors import BadInput, ToolFailure
 from p2m.rows import Row
 from tools.base import ToolContext, ToolResult, need, tool
@@ -82,8 +83,9 @@ async def _generated(ctx: ToolContext) -> list[Row]:
 
 def _own_training_rows(ctx: ToolContext, found: HeldOutSet, handle: str, embed: Any) -> DataInfo | None:
     """What the user labelled and the referee does not need: the rest of the validation file, and the training file."""
-    from p2m.data.labelled import read_labelled
     from p2m.data.near import HeldOutGuard
+
+    from p2m.data.labelled import read_labelled
 
     rows = list(found.leftover)
     task = ctx.task

@@ -1,4 +1,4 @@
-"""The teacher as a labeller: one constrained answer a text, with the probability of each label where the server tells."""
+"""The teacher as a labeller: one constrained answer a text, with label probabilities where the server tells."""
 
 from __future__ import annotations
 

@@ -1,0 +1,256 @@
+"""What each command does, over the same event stream that the terminal app will show."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.runs import find_run, list_runs, load_state, new_run_dir, runs_dir, summary
+from p2m.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, BadInput
+
+if TYPE_CHECKING:
+    from agent.loop import Parts
+
+BUDGET_OPTIONS = ("minutes", "examples", "usd", "tokens", "steps")
+
+
+def run(args: argparse.Namespace) -> int:
+    from agent.session import check_task, open_catalog, parts_for, quiet_libraries, read_limits, resolve_endpoint
+    from agent.settings import Settings
+
+    quiet_libraries()
+    limits = read_limits({name: getattr(args, f"budget_{name}") for name in BUDGET_OPTIONS})
+    planner, teacher = resolve_endpoint(args.planner, "planner"), resolve_endpoint(args.teacher, "teacher")
+    open_catalog(args.catalog)
+    task = _load_task(args, teacher)
+    check_task(task)
+    settings = Settings(
+        planner=planner,
+        teacher=teacher,
+        catalog=str(Path(args.catalog).resolve()) if args.catalog and args.catalog != "hub" else args.catalog,
+        seed=args.seed,
+        budget=limits,
+        interactive=args.ask,
+    )
+    run_dir = new_run_dir(task.name, args.out)
+    if not args.json:
+        for note in task.notes:
+            print(f"note: {note}", file=sys.stderr)
+    return _drive(parts_for(run_dir, settings, task=task, ask=_ask if args.ask else None), args.json)
+
+
+def resume(args: argparse.Namespace) -> int:
+    from agent.session import parts_for, quiet_libraries, read_limits
+
+    quiet_libraries()
+    run_dir = find_run(args.run)
+    state = load_state(run_dir)
+    new_budget = read_limits({name: getattr(args, f"budget_{name}") for name in BUDGET_OPTIONS}).model_dump(exclude_none=True)
+    if state.ended and state.ended.status == "met" and not new_budget:
+        print(f"p2m: {run_dir} has ended: {state.ended.text}", file=sys.stderr)
+        return state.ended.exit_code
+    ask = _ask if state.settings.interactive else None
+    return _drive(parts_for(run_dir, state.settings, new_budget=new_budget, ask=ask), args.json)
+
+
+def _load_task(args: argparse.Namespace, teacher: str) -> Any:
+    from p2m.task.parse import Overrides, load_task, load_task_with
+
+    source = sys.stdin.read() if args.task == "-" else args.task
+    overrides = Overrides(target=args.target, input_column=args.input_column, output_column=args.output_column)
+    task = load_task(source, overrides=overrides)
+    if task is not None:
+        return task
+
+    async def ask_model() -> Any:
+        from p2m.llm.client import open_model
+
+        model = open_model(teacher, role="planner")
+        try:
+            print(f"p2m: no examples or labels in the text: asking {model.name} what the task is", file=sys.stderr)
+            return await load_task_with(source, model, overrides=overrides)
+        finally:
+            await model.close()
+
+    return asyncio.run(ask_model())
+
+
+async def _ask(question: str) -> str:
+    print(f"\n? {question}\n> ", end="", file=sys.stderr, flush=True)
+    return (await asyncio.to_thread(sys.stdin.readline)).strip()
+
+
+def _drive(parts: Parts, as_json: bool) -> int:
+    """Run to the end, printing; Ctrl-C and SIGTERM stop it cleanly at any moment."""
+    from agent.printer import JsonPrinter, Printer
+
+    printer = JsonPrinter(sys.stdout) if as_json else Printer(sys.stdout)
+    try:
+        code = asyncio.run(_consume(parts, printer))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        code = None
+    if code is None:
+        print(f"\np2m: interrupted, nothing is lost. Go on with: p2m resume {parts.run_dir}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return code
+
+
+async def _consume(parts: Parts, printer: Any) -> int | None:
+    from agent.loop import run as run_loop
+
+    me = asyncio.current_task()
+    assert me is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, me.cancel)
+    ended = None
+    try:
+        async for event in run_loop(parts):
+            printer.show(event)
+            if type(event).__name__ == "RunEnded":
+                ended = event
+    finally:
+        if (parts.run_dir / "journal.jsonl").exists():
+            await asyncio.shield(asyncio.to_thread(_write_report, parts.run_dir))
+    if ended is None:  # resumed after its end: nothing was left to do
+        state = load_state(parts.run_dir)
+        return state.ended.exit_code if state.ended else EXIT_INTERNAL
+    return int(ended.exit_code)
+
+
+def _write_report(run_dir: Path) -> tuple[Path, Path]:
+    from agent.report import write_report
+    from p2m.store import Store
+
+    return write_report(run_dir, load_state(run_dir), Store(run_dir / "artifacts"))
+
+
+def runs(args: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from agent.runs_table import print_runs
+
+    folder = Path(args.dir) if args.dir else runs_dir()
+    if args.dir and not folder.is_dir():
+        raise BadInput("there is no such folder", where=args.dir, fix="Give the folder that holds the runs")
+    rows = [summary(path) for path in list_runs(folder)]
+    if args.json:
+        for row in rows:
+            print(json.dumps(asdict(row), ensure_ascii=False))
+    else:
+        print_runs(rows, sys.stdout)
+    return 0
+
+
+def log(args: argparse.Namespace) -> int:
+    from agent.log import print_log, print_log_json
+
+    state = load_state(find_run(args.run))
+    (print_log_json if args.json else print_log)(state, sys.stdout)
+    return 0
+
+
+def report(args: argparse.Namespace) -> int:
+    for path in _write_report(find_run(args.run)):
+        print(path)
+    return 0
+
+
+def _model_folder(run_dir: Path) -> Path:
+    folder = run_dir / "model"
+    if not (folder / "config.json").is_file():
+        raise BadInput("the run has delivered no model yet", where=str(run_dir), fix=f"Let it finish: p2m resume {run_dir}")
+    return folder
+
+
+def predict(args: argparse.Namespace) -> int:
+    from agent.session import quiet_libraries
+    from p2m.data.labelled import read_unlabelled, write_table
+
+    quiet_libraries()
+    if (args.text is None) == (args.file is None):
+        raise BadInput("give either a TEXT or --file FILE", where="p2m predict", fix="For example: p2m predict RUN 'some text'")
+    folder = _model_folder(find_run(args.run))
+    table = None
+    if args.file is not None:
+        table = read_unlabelled(args.file, input_column=args.input_column)
+        texts = table.texts
+    else:
+        texts = [args.text]
+    from p2m.evaluate.predict import Predictor
+
+    predictions = Predictor(folder).predict(texts)
+    if table is None:
+        first = predictions[0]
+        if args.json:
+            print(json.dumps({"label": first.label, "probabilities": first.probs}, ensure_ascii=False))
+        else:
+            print(first.label)
+            for label, p in sorted(first.probs.items(), key=lambda item: -item[1]):
+                print(f"  {p:6.1%}  {label}")
+        return 0
+    records = [
+        {**record, "prediction": p.label, "probability": round(p.probs[p.label], 4), "probabilities": _rounded(p.probs)}
+        for record, p in zip(table.records, predictions, strict=True)
+    ]
+    if args.out:
+        write_table(args.out, records)
+        print(f"{len(records)} predictions written to {args.out}", file=sys.stderr)
+    else:
+        for record in records:
+            print(json.dumps(record, ensure_ascii=False))
+    return 0
+
+
+def _rounded(probs: dict[str, float]) -> dict[str, float]:
+    return {label: round(p, 4) for label, p in probs.items()}
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    from agent.eval_table import evaluation, print_evaluation
+    from agent.session import quiet_libraries
+
+    quiet_libraries()
+    run_dir = find_run(args.run)
+    state = load_state(run_dir)
+    result = evaluation(_model_folder(run_dir), state.task, args.file, args.input_column, args.output_column)
+    if args.json:
+        print(json.dumps(result.as_dict(), ensure_ascii=False))
+    else:
+        print_evaluation(result, sys.stdout)
+    return 0
+
+
+def pull(args: argparse.Namespace) -> int:
+    from agent.pull_progress import pull_with_progress
+
+    return pull_with_progress(args.names)
+
+
+def doctor(args: argparse.Namespace) -> int:
+    from agent.doctor import examine, print_findings
+
+    findings = examine()
+    if args.json:
+        print(json.dumps([f.as_dict() for f in findings], ensure_ascii=False))
+    else:
+        print_findings(findings, sys.stdout)
+    return 0 if all(f.ok or not f.needed for f in findings) else 2
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "run": run,
+    "resume": resume,
+    "runs": runs,
+    "log": log,
+    "report": report,
+    "predict": predict,
+    "eval": evaluate,
+    "pull": pull,
+    "doctor": doctor,
+}

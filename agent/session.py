@@ -1,0 +1,135 @@
+"""From what a command was given to the parts of a run: task, models, catalogue, tools."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tools
+from agent.loop import Parts
+from agent.planner import Planner
+from agent.planner_llm import LLMPlanner
+from agent.planner_policy import PolicyPlanner
+from agent.settings import Settings
+from p2m.errors import BadInput
+from p2m.llm.endpoint import default_endpoint, parse_endpoint
+from p2m.task.spec import Limits, TaskSpec
+
+if TYPE_CHECKING:
+    from p2m.catalog.base import Catalog
+    from p2m.llm.client import ChatModel
+    from p2m.llm.hooks import Hooks
+
+Ask = Callable[[str], Awaitable[str]]
+
+
+def resolve_endpoint(text: str, role: str) -> str:
+    """``auto`` to what it stands for here; the rest checked. Raises ``BadInput`` for what is no endpoint."""
+    if text == "policy":
+        if role == "planner":
+            return text
+        raise BadInput("policy plans, it cannot teach", where="--teacher", fix="Give local:NAME, openai:MODEL or URL#MODEL")
+    endpoint = default_endpoint(role) if text == "auto" else parse_endpoint(text)
+    return str(endpoint)
+
+
+def open_catalog(text: str | None) -> Catalog | None:
+    """The catalogue that ``--catalog`` names. Raises ``BadInput`` where it is none."""
+    if text is None:
+        return None
+    if text == "hub":
+        raise BadInput(
+            "searching the Hub itself is not built yet",
+            where="--catalog hub",
+            fix="Give a folder laid out as on the Hub: DIR/datasets/ORG/NAME/README.md with data files",
+        )
+    from p2m.catalog.folder import FolderCatalog
+    from p2m.train.embed import Embedder
+
+    return FolderCatalog(Path(text), embed=lambda texts: Embedder.default().embed(texts))
+
+
+def check_task(task: TaskSpec) -> None:
+    """What would stop the run later, found before it begins: unreadable files, a kind that has no student yet."""
+    from p2m.data.labelled import read_labelled
+
+    if task.kind != "classify":
+        raise BadInput(
+            f"{task.name} is a task of kind {task.kind}; this version trains classifiers only",
+            fix="Give the labels (labels: [a, b]) if the answer is one of a fixed set",
+        )
+    if len(task.labels) < 2:
+        raise BadInput(
+            f"the task has {len(task.labels)} labels; a classifier needs two or more",
+            where=task.name,
+            fix="List them (labels: [a, b]) or give examples of each",
+        )
+    for path in filter(None, (task.validation, task.train)):
+        read_labelled(
+            path,
+            kind=task.kind,
+            labels=task.labels,
+            input_column=task.input_column,
+            output_column=task.output_column,
+        )
+
+
+def parts_for(
+    run_dir: Path,
+    settings: Settings,
+    *,
+    task: TaskSpec | None = None,
+    new_budget: dict[str, Any] | None = None,
+    ask: Ask | None = None,
+) -> Parts:
+    """What ``agent.loop.run`` needs. ``task`` for a new run; ``new_budget`` for a resumed one."""
+
+    def open_models(hooks: Hooks) -> tuple[Planner, ChatModel | None]:
+        from p2m.llm.client import open_model
+
+        teacher = open_model(settings.teacher, role="teacher", hooks=hooks)
+        if settings.planner == "policy":
+            return PolicyPlanner(), teacher
+        model = open_model(settings.planner, role="planner", hooks=hooks)
+        return LLMPlanner(model, seed=settings.seed), teacher
+
+    return Parts(
+        run_dir=run_dir,
+        open_models=open_models,
+        policy=PolicyPlanner(),
+        tools=tools.load_all(),
+        catalog=open_catalog(settings.catalog),
+        ask=ask,
+        task=task,
+        settings=settings,
+        new_budget=new_budget or {},
+    )
+
+
+def read_limits(options: dict[str, str | None]) -> Limits:
+    """Limits from ``{"minutes": "10", ...}`` as typed. Raises ``BadInput`` naming the option."""
+    values: dict[str, float | int] = {}
+    for name, text in options.items():
+        if text is None:
+            continue
+        whole = name in ("examples", "tokens", "steps")
+        try:
+            value = int(text) if whole else float(text)
+            if not 0 <= value < float("inf") or (value == 0 and name not in ("examples", "usd")):
+                raise ValueError
+        except ValueError:
+            kind = "a whole number" if whole else "a number"
+            raise BadInput(f"{text!r} is not {kind} above 0", where=f"--budget-{name}", fix="For example 20") from None
+        values[name] = value
+    return Limits(**values)  # type: ignore[arg-type]
+
+
+def quiet_libraries() -> None:
+    """No network behind the user's back, no progress bars of libraries in our output."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
