@@ -45,6 +45,10 @@ class Call:
     seconds: float = 0.0
     usd: float = 0.0
     tokens: int = 0
+    unpriced: int = 0
+    """LLM calls in it whose price is not known."""
+    order: int = 0
+    """When it began: 1 for the first call that did, 0 before. A referee's step may begin before a call asked for earlier."""
 
     @property
     def key(self) -> str:
@@ -184,7 +188,10 @@ def _apply(state: RunState, event: Event) -> RunState:
             )
             return replace(state, turns=(*state.turns, event), calls=state.calls + asked)
         case ToolStarted():
-            call = Call(event.id, event.tool, event.arguments, event.by, event.why, len(state.turns), started=True)
+            order = sum(c.started for c in state.calls) + 1
+            call = Call(
+                event.id, event.tool, event.arguments, event.by, event.why, len(state.turns), started=True, order=order
+            )
             known = any(c.id == event.id for c in state.calls)
             calls = tuple(call if c.id == event.id else c for c in state.calls) if known else (*state.calls, call)
             return replace(state, calls=calls)
@@ -195,7 +202,10 @@ def _apply(state: RunState, event: Event) -> RunState:
         case LLMSpend():
             calls = tuple(
                 replace(
-                    c, usd=c.usd + (event.usd or 0.0), tokens=c.tokens + event.prompt_tokens + event.completion_tokens
+                    c,
+                    usd=c.usd + (event.usd or 0.0),
+                    tokens=c.tokens + event.prompt_tokens + event.completion_tokens,
+                    unpriced=c.unpriced + (event.calls - event.cached if event.usd is None else 0),
                 )
                 if c.started and not c.finished
                 else c
