@@ -48,7 +48,7 @@ class Call:
     unpriced: int = 0
     """LLM calls in it whose price is not known."""
     order: int = 0
-    """When it began: 1 for the first call that did, 0 before. A referee's step may begin before a call asked for earlier."""
+    """When it began: 1 for the first call that did, 0 before it. The referee may step in before an earlier wish."""
 
     @property
     def key(self) -> str:
