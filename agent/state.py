@@ -197,7 +197,9 @@ def _apply(state: RunState, event: Event) -> RunState:
             return replace(state, calls=calls)
         case ToolFinished():
             calls = tuple(_finished(c, event) if c.id == event.id else c for c in state.calls)
-            workspace = state.workspace if event.error else state.workspace.apply(event.data)
+            # A delivery reports on the workspace (its test scores are called baselines too): it does not change it.
+            reports = any(c.id == event.id and c.tool == "deliver" for c in state.calls)
+            workspace = state.workspace if event.error or reports else state.workspace.apply(event.data)
             return replace(state, calls=calls, workspace=workspace)
         case LLMSpend():
             calls = tuple(
