@@ -76,6 +76,7 @@ class Workspace:
     held_out: HeldOut | None = None
     baselines: tuple[Baseline, ...] = ()
     searched: bool = False
+    searches: int = 0
     hits: tuple[dict[str, Any], ...] = ()
     inspected: tuple[str, ...] = ()
     advised: tuple[str, ...] = ()
@@ -113,7 +114,7 @@ class Workspace:
         if "hits" in data:
             known = {h["id"] for h in after.hits}
             fresh = tuple(h for h in data["hits"] if h["id"] not in known)
-            after = replace(after, searched=True, hits=after.hits + fresh)
+            after = replace(after, searched=True, searches=after.searches + 1, hits=after.hits + fresh)
         if "inspected" in data:
             after = replace(after, inspected=(*after.inspected, data["inspected"]))
         if "advised" in data:

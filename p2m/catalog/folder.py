@@ -1,0 +1,163 @@
+"""A catalogue that is a folder: datasets/ORG/NAME/ with a README.md card and plain data files, as on the Hub."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from p2m.catalog import readers, safety
+from p2m.catalog.base import Card, Embed, Hit
+from p2m.catalog.cards import dataset_card
+from p2m.catalog.profile import profile
+from p2m.catalog.rank import Document, rank
+from p2m.errors import BadInput, P2MError
+from p2m.files import file_digest
+from p2m.task.spec import Kind
+
+_SPLIT_WORDS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev", "development"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+
+
+class FolderCatalog:
+    """The datasets under ``path``, which is the ``datasets`` folder or holds it. A ``p2m.catalog.base.Catalog``.
+    Without ``embed`` a search goes by words alone.
+
+    Raises ``BadInput`` where there is no such folder or no dataset in it.
+    """
+
+    def __init__(self, path: Path, embed: Embed | None = None, settings: safety.Settings | None = None) -> None:
+        self.embed = embed
+        self.root = path / "datasets" if (path / "datasets").is_dir() else path
+        self.settings = settings or safety.Settings()
+        self._unreadable: dict[str, str] = {}
+        self._documents: dict[tuple[str, str], Document] = {}
+        if not self.root.is_dir():
+            raise BadInput("no such folder", where=str(path), fix="Give --catalog a folder of datasets/ORG/NAME/")
+        if not self.ids():
+            raise BadInput("no datasets there", where=str(path), fix="A dataset is ORG/NAME/ with a README.md card")
+
+    @property
+    def models(self) -> Path | None:
+        """models/ beside the datasets."""
+        folder = (self.root.parent if self.root.name == "datasets" else self.root) / "models"
+        return folder if folder.is_dir() else None
+
+    def ids(self) -> list[str]:
+        """Every ORG/NAME there is, readable or not."""
+        orgs = [o for o in sorted(self.root.iterdir()) if o.is_dir() and o.name != "models"]
+        return [f"{o.name}/{d.name}" for o in orgs for d in sorted(o.iterdir()) if d.is_dir()]
+
+    def search(
+        self,
+        queries: Sequence[str],
+        *,
+        kind: Kind,
+        language: str,
+        limit: int,
+        labels: Sequence[str] = (),
+    ) -> list[Hit]:
+        documents, self._unreadable = [], {}
+        for dataset in self.ids():
+            try:
+                documents.append(self._document(dataset))
+            except P2MError as error:
+                self._unreadable[dataset] = str(error)
+        return rank(documents, queries, kind=kind, language=language, labels=labels, embed=self.embed)[:limit]
+
+    def unreadable(self) -> dict[str, str]:
+        return dict(self._unreadable)
+
+    def card(self, dataset: str) -> Card:
+        folder = self._folder(dataset)
+        safety.check_no_script(dataset, (f.name for f in folder.iterdir()))
+        readme = folder / "README.md"
+        if not readme.exists():
+            raise BadInput(f"{dataset} has no README.md card", where=str(folder))
+        card = dataset_card(dataset, safety.check_file(dataset, folder, readme))
+        safety.check_license(card, self.settings)
+        return card
+
+    def splits(self, dataset: str) -> dict[str, int]:
+        files = self._files(dataset)
+        return {s: sum(readers.count(f, self.settings.max_row_bytes) for f in fs) for s, fs in files.items()}
+
+    def rows(self, dataset: str, split: str, limit: int | None = None) -> Iterator[dict[str, Any]]:
+        names = self.card(dataset).class_names
+        files = self._files(dataset)
+        if split not in files:
+            raise BadInput(f"{dataset} has no split {split!r}", fix=f"There are: {', '.join(files)}")
+        every = (row for file in files[split] for row in readers.read(file, self.settings.max_row_bytes))
+        return (_named(row, names) for row in islice(every, limit))
+
+    def revision(self, dataset: str) -> str:
+        files = self._files(dataset)
+        readme = self._folder(dataset) / "README.md"
+        hashes = [file_digest(f) for f in (readme, *(f for fs in files.values() for f in fs))]
+        return hashlib.sha256("".join(hashes).encode()).hexdigest()[:12]
+
+    def _document(self, dataset: str) -> Document:
+        """What search knows of a dataset; read again only when a file's size or time changed."""
+        files = [f for fs in self._files(dataset).values() for f in fs]
+        readme = self._folder(dataset) / "README.md"
+        state = repr([(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in (readme, *files)])
+        if (dataset, state) not in self._documents:
+            self._documents[dataset, state] = Document.of(self.card(dataset), profile(self, dataset))
+        return self._documents[dataset, state]
+
+    def _folder(self, dataset: str) -> Path:
+        safety.check_id(dataset)
+        folder = self.root / dataset
+        if not folder.is_dir():
+            raise BadInput(f"there is no dataset {dataset}", where=str(self.root))
+        if not folder.resolve().is_relative_to(self.root.resolve()):
+            raise safety.Refused("symlink", f"{dataset} is a link that leaves the catalogue")
+        return folder
+
+    def _files(self, dataset: str) -> dict[str, list[Path]]:
+        """Split -> checked data files. Raises ``Refused``, or ``BadInput`` where there are none."""
+        folder, card = self._folder(dataset), self.card(dataset)
+        found: dict[str, list[Path]] = {}
+        if card.data_files:
+            for split, patterns in card.data_files.items():
+                for pattern in patterns:
+                    safety.check_pattern(dataset, pattern)
+                found[split] = sorted({f for pattern in patterns for f in folder.glob(pattern) if not f.is_dir()})
+                if not found[split]:
+                    raise BadInput(f"{dataset}: split {split} has no file {' or '.join(patterns)[:120]}")
+        else:
+            found = _guessed(folder)
+        if not found:
+            raise BadInput(f"{dataset} has no data file; read are {', '.join(safety.READABLE)}", where=str(folder))
+        checked = {s: [safety.check_data_file(dataset, folder, f) for f in fs] for s, fs in found.items()}
+        safety.check_size(dataset, sum(f.stat().st_size for fs in checked.values() for f in fs), self.settings)
+        return checked
+
+
+def _guessed(folder: Path) -> dict[str, list[Path]]:
+    """Splits by the words of file names, in the folder and in its ``data``; a file without such a word is train."""
+    files = [f for d in (folder, folder / "data") if d.is_dir() for f in sorted(d.iterdir()) if not f.is_dir()]
+    data = [f for f in files if f.suffix.lower() in safety.READABLE and f.suffix.lower() != ".txt"]
+    found: dict[str, list[Path]] = {}
+    for file in data:
+        words = re.split(r"[^a-z]+", file.stem.lower())
+        split = next((s for s, known in _SPLIT_WORDS.items() if set(words) & set(known)), "train")
+        found.setdefault(split, []).append(file)
+    return {s: found[s] for s in _SPLIT_WORDS if s in found}
+
+
+def _named(row: dict[str, Any], names: dict[str, tuple[str, ...]]) -> dict[str, Any]:
+    """The row with ClassLabel integers replaced by their names; -1, the convention for 'no label', becomes None."""
+    for column, classes in names.items():
+        value = row.get(column)
+        if isinstance(value, str) and value.lstrip("-").isdigit() and value not in classes:
+            value = int(value)  # a CSV has only strings
+        if isinstance(value, int) and not isinstance(value, bool):
+            row[column] = classes[value] if 0 <= value < len(classes) else None
+    return row

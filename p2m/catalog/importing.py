@@ -1,0 +1,101 @@
+"""Rows of a dataset as rows of the task: mapped, filtered, checked, sampled."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from p2m.catalog.base import Catalog
+from p2m.errors import BadInput
+from p2m.rows import Row
+
+MAX_INPUT_CHARS = 2000
+MAX_ROWS_READ = 200_000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to read a split. ``labels`` maps the dataset's values to the task's labels; empty keeps the output as it is.
+    ``where`` keeps the rows whose column has that value, compared as text."""
+
+    input_column: str
+    output_column: str
+    labels: dict[str, str] = field(default_factory=dict)
+    where: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """``removed`` counts the rows left out, by reason: filtered, other_label, empty, too_long."""
+
+    rows: list[Row]
+    removed: dict[str, int]
+
+
+def parse_filter(text: str) -> tuple[str, str]:
+    """``column=value`` as a pair. Raises ``BadInput`` for anything else."""
+    column, mark, value = text.partition("=")
+    if not (mark and column.strip()) or column.strip()[-1] in "!<>" or value.startswith("="):
+        raise BadInput(f"{text[:80]!r} is not a filter", where="filter", fix="A filter is column=value")
+    return column.strip(), value.strip().strip("'\"")
+
+
+def map_rows(catalog: Catalog, dataset: str, split: str, recipe: Recipe) -> Mapped:
+    """The rows of a split as the task's, at most ``MAX_ROWS_READ`` read, in their order. ``Row.meta`` says where each
+    is from: dataset, split, row (from 0).
+
+    Raises ``BadInput`` where a column of the recipe is not in the data, and what the catalogue raises.
+    """
+    rows: list[Row] = []
+    removed: Counter[str] = Counter()
+    needed = {recipe.input_column, recipe.output_column} | ({recipe.where[0]} if recipe.where else set())
+    for number, record in enumerate(catalog.rows(dataset, split, MAX_ROWS_READ)):
+        if number == 0 and (missing := needed - record.keys()):
+            raise BadInput(
+                f"{dataset} has no column {', '.join(sorted(missing))} in {split}",
+                fix=f"There are: {', '.join(map(str, record))}",
+            )
+        reason, text, answer = _one(record, recipe)
+        if reason:
+            removed[reason] += 1
+            continue
+        meta = {"dataset": dataset, "split": split, "row": number}
+        rows.append(Row(text, answer, f"dataset:{dataset}/{split}", meta=meta))
+    return Mapped(rows, dict(removed))
+
+
+def _one(record: dict[str, object], recipe: Recipe) -> tuple[str, str, str]:
+    """The reason to leave a record out, or nothing; its input; its output."""
+    if recipe.where and str(record.get(recipe.where[0])).strip() != recipe.where[1]:
+        return "filtered", "", ""
+    text, answer = record.get(recipe.input_column), record.get(recipe.output_column)
+    value = "" if answer is None else str(answer)
+    if recipe.labels:
+        if value not in recipe.labels:
+            return "other_label", "", ""
+        value = recipe.labels[value]
+    if not isinstance(text, str) or not text.strip() or not value.strip() or isinstance(answer, list | dict):
+        return "empty", "", ""
+    if len(text) > MAX_INPUT_CHARS or len(value) > MAX_INPUT_CHARS:
+        return "too_long", "", ""
+    return "", text.strip(), value.strip()
+
+
+def balanced(rows: Sequence[Row], n: int, rng: random.Random, *, by_label: bool) -> list[Row]:
+    """``n`` of ``rows`` in their order. ``by_label`` takes as evenly of each label as there are rows: one of each in
+    turn until ``n`` is reached."""
+    if len(rows) <= n:
+        return list(rows)
+    shuffled = rng.sample(range(len(rows)), len(rows))
+    if not by_label:
+        return [rows[i] for i in sorted(shuffled[:n])]
+    turn: Counter[str] = Counter()
+    places = []
+    for i in shuffled:
+        turn[rows[i].output] += 1
+        places.append((turn[rows[i].output], i))
+    # The sort is stable: among the rows of one turn the shuffled order decides.
+    chosen = [i for _, i in sorted(places, key=lambda p: p[0])[:n]]
+    return [rows[i] for i in sorted(chosen)]

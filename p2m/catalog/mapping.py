@@ -1,0 +1,108 @@
+"""How a dataset's columns and labels become the task's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from p2m.catalog.base import Card, Embed
+from p2m.catalog.labels import Match, match_labels
+from p2m.catalog.profile import Column, Profile
+from p2m.data import names
+from p2m.task.spec import TaskSpec
+
+MIN_COVERAGE = 0.5
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """A proposal. ``labels`` maps the dataset's values to the task's labels (empty for a text output).
+
+    ``coverage`` in [0, 1] is the share of the task's labels that have a counterpart; ``confidence`` in [0, 1] the
+    mean similarity of the matched names times the coverage; ``kept`` and ``dropped`` count the profile's rows with and
+    without a counterpart. ``refused`` says why the proposal should not be imported as it is.
+    """
+
+    input_column: str | None
+    output_column: str | None
+    labels: dict[str, str] = field(default_factory=dict)
+    coverage: float = 0.0
+    confidence: float = 0.0
+    kept: int = 0
+    dropped: int = 0
+    reasons: tuple[str, ...] = ()
+    refused: str | None = None
+
+
+def propose_mapping(
+    task: TaskSpec,
+    profile: Profile,
+    card: Card,
+    embed: Embed | None = None,
+    *,
+    input_column: str | None = None,
+    output_column: str | None = None,
+) -> Mapping:
+    """Columns by name and content unless given; labels by ``match_labels``, with the card's body as its glosses."""
+    texts = tuple(name for name in profile.text_columns if name != output_column)
+    source = input_column or next(iter(texts), None)
+    if source is None:
+        return Mapping(None, None, refused="no column of plain text")
+    reasons = [f"input is {source}" + ("" if input_column else ", by its name and length")]
+    if others := [name for name in texts if name != source]:
+        reasons.append(f"other text columns: {', '.join(others[:3])}")
+    outputs = [c for c in profile.columns if c.name != source and (output_column is None or c.name == output_column)]
+    if task.kind == "classify":
+        return _for_classes(task, source, [c for c in outputs if c.values], reasons, card, embed)
+    return _for_text(profile, source, outputs, reasons)
+
+
+def _for_text(profile: Profile, source: str, outputs: list[Column], reasons: list[str]) -> Mapping:
+    """The output is another column of text; the order in the file decides where the names do not."""
+    usable = [c for c in outputs if c.type in ("text", "integer", "number", "boolean")]
+    if not usable:
+        return Mapping(
+            source, None, reasons=tuple(reasons), refused=f"no second column to be the output beside {source}"
+        )
+    named = [c for c in usable if names.tier(c.name, names.OUTPUT_NAMES) is not None]
+    free = [c for c in usable if c.name in profile.text_columns]
+    output = (named or free or usable)[0 if named else -1]
+    reasons.append(f"output is {output.name}, by its {'name' if named else 'place'}")
+    kept = profile.rows_read - output.missing
+    return Mapping(source, output.name, {}, 1.0, 0.8 if named else 0.5, kept, output.missing, tuple(reasons))
+
+
+def _for_classes(
+    task: TaskSpec, source: str, outputs: list[Column], reasons: list[str], card: Card, embed: Embed | None
+) -> Mapping:
+    """The column whose values match the task's labels best."""
+    found: list[tuple[float, Column, dict[str, Match]]] = []
+    for candidate in outputs:
+        match = match_labels(task.labels, tuple(candidate.values), embed, card.body)
+        found.append((sum(m.similarity for m in match.values()), candidate, match))
+    if not found:
+        return Mapping(source, None, reasons=tuple(reasons), refused="no column that could be a label")
+    quality, column, matches = max(found, key=lambda f: f[0])
+    kept = sum(n for value, n in column.values.items() if value in matches)
+    coverage = len(matches) / len(task.labels) if task.labels else 0.0
+    missing = [label for label in task.labels if label not in {m.label for m in matches.values()}]
+    how = Counter("exact name" if m.how == "exact" else m.how for m in matches.values())
+    counted = f" ({', '.join(f'{n} by {by}' for by, n in how.items())})" if how else ""
+    reasons.append(f"label is {column.name} with {len(column.values)} values")
+    reasons.append(f"{len(matches)} of {len(task.labels)} labels matched{counted}")
+    if missing:
+        reasons.append(f"not in it: {', '.join(missing[:6])}")
+    refused = None
+    if coverage < MIN_COVERAGE or len(matches) < 2:
+        refused = f"only {len(matches)} of the task's {len(task.labels)} labels have a counterpart in it"
+    return Mapping(
+        source,
+        column.name,
+        {value: m.label for value, m in matches.items()},
+        round(coverage, 3),
+        round(quality / len(task.labels), 3) if task.labels else 0.0,
+        kept,
+        sum(column.values.values()) - kept,
+        tuple(reasons),
+        refused,
+    )
