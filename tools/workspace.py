@@ -2,12 +2,14 @@
 
 The loop applies each finished call's ``data`` here, live and on resume alike, so a workspace is never stored.
 A tool's ``data`` may hold any of these keys: ``held_out``, ``baselines``, ``hits``, ``inspected``, ``advised``,
-``imported`` (dataset ids), ``dataset`` (with ``replaces``), ``models``, ``experiment``, ``analysis``, ``answer``.
+``imported`` (dataset ids), ``dataset`` (with ``replaces``), ``datasets`` (several of these), ``models``,
+``experiment``, ``analysis``, ``answer``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 
@@ -126,6 +128,8 @@ class Workspace:
             replaces = set(data.get("replaces", ())) | {fresh_set.handle}
             kept = tuple(d for d in after.datasets if d.handle not in replaces)
             after = replace(after, datasets=(*kept, fresh_set) if fresh_set.rows else kept)
+        for update in data.get("datasets", ()):
+            after = after.apply(update)
         if "models" in data:
             after = replace(after, models=tuple(data["models"]))
         if "experiment" in data:
@@ -138,3 +142,9 @@ class Workspace:
         if "answer" in data:
             after = replace(after, answers=(*after.answers, (data["answer"]["question"], data["answer"]["text"])))
         return after
+
+
+def dataset_updates(updates: Sequence[tuple[DataInfo, str]]) -> dict[str, Any]:
+    """Result ``data`` for datasets that each take the place of the handle beside it."""
+    each = [{"dataset": asdict(info), "replaces": [old]} for info, old in updates]
+    return each[0] if len(each) == 1 else {"datasets": each}
