@@ -1,0 +1,161 @@
+"""What the user did not say, read off the outputs: kind, labels, metric. Everything inferred is said in words."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from p2m.data.labelled import map_label
+from p2m.data.names import plain
+from p2m.task.phrases import kind_said, labels_said, sounds_like_classes
+from p2m.task.spec import DEFAULT_METRIC, Kind, Metric
+
+ALMOST_ALL = 0.9
+LABEL_WORDS, LABEL_CHARS = 6, 60
+SCALE = 11  # a rating has at most the steps 0 to 10; more different numbers are amounts
+SHORT_WORDS, SHORT_CHARS = 3, 24
+NOTHING = {"", "n/a", "na", "none", "-", "null", "nothing"}
+
+Pairs = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """``kind`` is ``None`` where neither the text nor the outputs tell it."""
+
+    kind: Kind | None
+    labels: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def infer(instruction: str, pairs: Pairs, *, told: Kind | None = None, origin: str = "the examples") -> Inferred:
+    """Kind and labels from the instruction and ``pairs`` of input and output; ``told`` is the kind the user gave.
+
+    Outputs decide where there are any: a label set is a few short outputs that come again and are not copied from
+    their inputs; an extraction copies its answer from the input. ``origin`` names the pairs in the notes.
+    """
+    said = labels_said(instruction)
+    outputs = [output for _, output in pairs]
+    if told in ("generate", "extract"):
+        return Inferred(told)
+    if said and outputs and sum(map_label(output, said) is not None for output in outputs) > len(outputs) / 2:
+        return _classes(said, "the instruction names them")
+    if not outputs:
+        if said:
+            return _classes(said, "the instruction names them")
+        kind = told or kind_said(instruction)
+        return Inferred(kind, (), (f"kind: {kind} (the instruction says so)",) if kind and not told else ())
+    if told == "classify" or are_labels(instruction, pairs):
+        return _classes(label_order(instruction, outputs), f"the different outputs of {origin}")
+    if share(pairs, is_choice) >= ALMOST_ALL:
+        return Inferred("generate", (), (f"kind: generate (in {origin}, each input lists its own alternatives)",))
+    if share(pairs, is_copied) >= ALMOST_ALL:
+        return Inferred("extract", (), (f"kind: extract (the outputs of {origin} are copied from their inputs)",))
+    return Inferred("generate", (), (f"kind: generate (the outputs of {origin} are neither labels nor copies)",))
+
+
+def infer_metric(kind: Kind, pairs: Pairs) -> tuple[Metric, tuple[str, ...]]:
+    """The default metric of ``kind``, but exact match for a generator whose answers are single words or numbers.
+
+    chrF gives part of the points for a wrong word that shares letters with the right one, and does not see spaces.
+    """
+    metric = DEFAULT_METRIC[kind]
+    if kind == "generate" and pairs:
+        if share(pairs, lambda _, o: len(o.split()) <= SHORT_WORDS and len(o) <= SHORT_CHARS) >= ALMOST_ALL:
+            return "exact_match", ("metric: exact_match (the answers are short)",)
+        if share(pairs, lambda i, o: "".join(i.split()).casefold() == "".join(o.split()).casefold()) >= ALMOST_ALL:
+            return "exact_match", ("metric: exact_match (inputs and outputs differ in spaces only)",)
+    return metric, ()
+
+
+def are_labels(instruction: str, pairs: Pairs) -> bool:
+    """Are the outputs a label set? Few, short, repeated; no copies; numbers only if they are a scale.
+
+    With one or two examples a label nothing repeats: then the instruction must speak of classes, or name them all.
+    """
+    outputs = [output for _, output in pairs]
+    distinct = set(outputs)
+    if len(distinct) < 2 or any(len(o.split()) > LABEL_WORDS or len(o) > LABEL_CHARS or "\n" in o for o in distinct):
+        return False
+    if share(pairs, lambda i, o: plain(o) in plain(i)) >= ALMOST_ALL:
+        return False
+    if len(distinct) > SCALE and sum(bool(re.fullmatch(r"-?[\d.,]+", o)) for o in distinct) > len(distinct) / 2:
+        return False
+    if len(outputs) >= 4 and len(distinct) <= len(outputs) / 2:
+        return True
+    text = plain(instruction)
+    named = all(plain(o) in text for o in distinct) and not any(_is_number(o) for o in distinct)
+    short = all(len(o.split()) <= SHORT_WORDS for o in distinct)
+    return len(outputs) < 50 and short and (named or sounds_like_classes(instruction))
+
+
+def label_order(instruction: str, outputs: Sequence[str]) -> tuple[str, ...]:
+    """Labels in the order the instruction names them; else by their leading number; else by first appearance."""
+    labels = list(dict.fromkeys(outputs))
+    text = instruction.casefold()
+    if all(label.casefold() in text for label in labels):
+        return tuple(sorted(labels, key=lambda label: text.index(label.casefold())))
+    if all(re.match(r"-?\d", label) for label in labels):
+        return tuple(sorted(labels, key=lambda label: float(re.match(r"-?\d+(?:\.\d+)?", label)[0])))  # type: ignore[index]
+    return tuple(labels)
+
+
+def share(pairs: Pairs, test: object) -> float:
+    """The fraction of pairs with an answer for which ``test(input, output)`` holds."""
+    assert callable(test)
+    answered = [(i, o) for i, o in pairs if o.strip().casefold() not in NOTHING] or list(pairs)
+    return sum(bool(test(i, o)) for i, o in answered) / len(answered) if answered else 0.0
+
+
+def is_copied(source: str, answer: str) -> bool:
+    """Is ``answer`` whole words of ``source`` in one piece, several pieces between , ; |, or a few words in order?"""
+    if _holds(source, answer):
+        return True
+    pieces = [p.strip() for p in re.split(r"[,;|]", answer)]
+    if len(pieces) > 1 and all(p and _holds(source, p) for p in pieces):
+        return True
+    words, wanted = source.casefold().split(), answer.casefold().split()
+    given = iter(word.strip(".,;:!?\"'()") for word in words)
+    return len(wanted) <= len(words) / 2 and all(word in given for word in wanted)
+
+
+def is_choice(source: str, answer: str) -> bool:
+    """Is ``source`` nothing but a few alternatives ("wolf, ferret") and ``answer`` one of them?
+
+    To name the better of two is to judge, not to find a span: such a task is generated.
+    """
+    items = [plain(item) for item in re.split(r"\s*(?:,|;|\||/|\bor\b|\bvs\b\.?)\s*", source)]
+    return 2 <= len(items) <= 4 and plain(answer) in items
+
+
+def balanced(pairs: Pairs, labels: Sequence[str], most: int) -> list[int]:
+    """Positions of up to ``most`` pairs in file order: as many of each label, no input twice."""
+    quota = max(1, most // len(labels)) if labels else most
+    taken: list[int] = []
+    count: Counter[str] = Counter()
+    inputs: set[str] = set()
+    for i, (source, answer) in enumerate(pairs):
+        group = answer if labels else ""
+        if len(taken) < most and count[group] < quota and source not in inputs:
+            taken.append(i)
+            count[group] += 1
+            inputs.add(source)
+    return taken
+
+
+def _classes(labels: tuple[str, ...], why: str) -> Inferred:
+    return Inferred("classify", labels, (f"kind: classify; labels: {', '.join(labels)} ({why})",))
+
+
+def _is_number(text: str) -> bool:
+    return bool(re.fullmatch(r"-?[\d.,]+", text))
+
+
+def _holds(source: str, piece: str) -> bool:
+    # A CJK answer has no word boundary: it is looked for as it stands.
+    edge = r"(?<!\w)", r"(?!\w)"
+    pattern = re.escape(piece.strip().casefold())
+    cjk = re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", piece)
+    return bool(re.search(pattern if cjk else f"{edge[0]}{pattern}{edge[1]}", source.casefold()))
