@@ -6,9 +6,10 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from p2m import __version__
-from p2m.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, P2MError
+from p2m.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, P2MError
 
 EXIT_CODES = """exit codes: 0 target met (or none set), 1 internal error, 2 usage or bad input, 3 ended below
             the target, 4 provider failed, 130 interrupted (resume with: p2m resume RUN)"""
@@ -28,9 +29,16 @@ endpoints (--planner, --teacher):
 """
 
 
+class Parser(argparse.ArgumentParser):
+    """A usage error is one line, as every other error of the user's is."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_USAGE, f"{self.prog}: {message}. See: {self.prog} --help\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="p2m",
         description="Describe an NLP task, get a small model that does it, with an honest estimate of how good it is.",
         epilog=f"start here:\n  p2m pull                 the embedded models, once (1.8 GB)\n"
@@ -56,29 +64,39 @@ def build_parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/NAME-DATE)")
     run.add_argument("--target", metavar="'METRIC>=X'", help="when to stop, e.g. 'accuracy>=0.85' or 0.85")
-    run.add_argument("--planner", default="auto", metavar="auto|policy|local:NAME|openai:MODEL|URL#MODEL")
-    run.add_argument("--teacher", default="auto", metavar="auto|local:NAME|openai:MODEL|URL#MODEL")
+    run.add_argument(
+        "--planner",
+        default="auto",
+        metavar="auto|policy|local:NAME|openai:MODEL|URL#MODEL",
+        help="who decides what to do next (default: auto)",
+    )
+    run.add_argument(
+        "--teacher",
+        default="auto",
+        metavar="auto|local:NAME|openai:MODEL|URL#MODEL",
+        help="who writes and labels examples (default: auto)",
+    )
     run.add_argument(
         "--catalog", metavar="DIR|hub", help="where datasets may be searched: a folder laid out as on the Hub"
     )
     run.add_argument("--input-column", metavar="NAME", help="the text column of the labelled files")
     run.add_argument("--output-column", metavar="NAME", help="the label column of the labelled files")
-    run.add_argument("--seed", type=int, default=0, metavar="N")
+    run.add_argument("--seed", type=int, default=0, metavar="N", help="of every random choice (default: 0)")
     run.add_argument("--ask", action="store_true", help="let the planner ask you a question or two")
     _budget(run)
     run.add_argument("--json", action="store_true", help="events as JSON lines on standard output")
 
     resume = command("resume", "go on with a run after Ctrl-C, a crash or a spent budget")
-    resume.add_argument("run", metavar="RUN")
+    resume.add_argument("run", metavar="RUN", help="a run's folder or name")
     _budget(resume)
     resume.add_argument("--json", action="store_true", help="events as JSON lines on standard output")
 
     runs = command("runs", "list the runs: task, status, best score and interval, spend, time")
     runs.add_argument("--dir", default=None, metavar="DIR", help="where to look (default: runs, or P2M_RUNS)")
-    runs.add_argument("--json", action="store_true")
+    runs.add_argument("--json", action="store_true", help="one JSON object a run")
 
     log = command("log", "show the tool-call log of a run: why, what, result, seconds, spend")
-    log.add_argument("run", metavar="RUN")
+    log.add_argument("run", metavar="RUN", help="a run's folder or name")
     log.add_argument("--json", action="store_true", help="one JSON object a call")
 
     predict = command(
@@ -89,31 +107,31 @@ def build_parser() -> argparse.ArgumentParser:
         "  cat lines.txt | p2m predict runs/question-type --file -",
     )
     predict.add_argument("run", metavar="RUN", help="a run's folder or name")
-    predict.add_argument("text", nargs="?", metavar="TEXT")
+    predict.add_argument("text", nargs="?", metavar="TEXT", help="one text to label")
     predict.add_argument(
         "--file", metavar="FILE", help=".csv, .tsv, .jsonl, .parquet, .txt, or - for lines on standard input"
     )
     predict.add_argument(
         "--out", metavar="FILE", help="write .csv, .tsv, .jsonl or .parquet (default: JSON lines on standard output)"
     )
-    predict.add_argument("--input-column", metavar="NAME")
+    predict.add_argument("--input-column", metavar="NAME", help="the text column of FILE")
     predict.add_argument("--json", action="store_true", help="JSON also for a single TEXT")
 
     evaluate = command("eval", "score a delivered model on a labelled file: metric, interval, classes, confusion")
-    evaluate.add_argument("run", metavar="RUN")
-    evaluate.add_argument("file", metavar="FILE")
-    evaluate.add_argument("--input-column", metavar="NAME")
-    evaluate.add_argument("--output-column", metavar="NAME")
-    evaluate.add_argument("--json", action="store_true")
+    evaluate.add_argument("run", metavar="RUN", help="a run's folder or name")
+    evaluate.add_argument("file", metavar="FILE", help="labelled rows: .csv, .tsv, .jsonl or .parquet")
+    evaluate.add_argument("--input-column", metavar="NAME", help="the text column of FILE")
+    evaluate.add_argument("--output-column", metavar="NAME", help="the label column of FILE")
+    evaluate.add_argument("--json", action="store_true", help="one JSON object")
 
     report = command("report", "write report.md and report.html of a run again")
-    report.add_argument("run", metavar="RUN")
+    report.add_argument("run", metavar="RUN", help="a run's folder or name")
 
     pull = command("pull", "fetch the embedded models, checksummed, resumable")
     pull.add_argument("names", nargs="*", metavar="NAME", help="default: all four")
 
     doctor = command("doctor", "say what is installed, which planners and teachers answer, what is missing")
-    doctor.add_argument("--json", action="store_true")
+    doctor.add_argument("--json", action="store_true", help="a JSON list of findings")
     return parser
 
 
@@ -138,7 +156,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         from agent.commands import COMMANDS
 
-        return COMMANDS[arguments.command](arguments)
+        code = COMMANDS[arguments.command](arguments)
+        sys.stdout.flush()  # here, where a reader that has gone is no error
+        return code
     except P2MError as error:
         from p2m.llm.redact import redact
 

@@ -51,7 +51,9 @@ def resume(args: argparse.Namespace) -> int:
     quiet_libraries()
     run_dir = find_run(args.run)
     state = load_state(run_dir)
-    new_budget = read_limits({name: getattr(args, f"budget_{name}") for name in BUDGET_OPTIONS}).model_dump(exclude_none=True)
+    new_budget = read_limits({name: getattr(args, f"budget_{name}") for name in BUDGET_OPTIONS}).model_dump(
+        exclude_none=True
+    )
     if state.ended and state.ended.status == "met" and not new_budget:
         print(f"p2m: {run_dir} has ended: {state.ended.text}", file=sys.stderr)
         return state.ended.exit_code
@@ -60,12 +62,12 @@ def resume(args: argparse.Namespace) -> int:
 
 
 def _load_task(args: argparse.Namespace, teacher: str) -> Any:
-    from p2m.task.parse import Overrides, load_task, load_task_with
+    from p2m.task.parse import NeedsLLM, Overrides, load_task, load_task_with
 
     source = sys.stdin.read() if args.task == "-" else args.task
     overrides = Overrides(target=args.target, input_column=args.input_column, output_column=args.output_column)
     task = load_task(source, overrides=overrides)
-    if task is not None:
+    if not isinstance(task, NeedsLLM):
         return task
 
     async def ask_model() -> Any:
@@ -102,6 +104,7 @@ def _drive(parts: Parts, as_json: bool) -> int:
 
 
 async def _consume(parts: Parts, printer: Any) -> int | None:
+    from agent.events import RunEnded
     from agent.loop import run as run_loop
 
     me = asyncio.current_task()
@@ -112,7 +115,7 @@ async def _consume(parts: Parts, printer: Any) -> int | None:
     try:
         async for event in run_loop(parts):
             printer.show(event)
-            if type(event).__name__ == "RunEnded":
+            if isinstance(event, RunEnded):
                 ended = event
     finally:
         if (parts.run_dir / "journal.jsonl").exists():
@@ -120,7 +123,7 @@ async def _consume(parts: Parts, printer: Any) -> int | None:
     if ended is None:  # resumed after its end: nothing was left to do
         state = load_state(parts.run_dir)
         return state.ended.exit_code if state.ended else EXIT_INTERNAL
-    return int(ended.exit_code)
+    return ended.exit_code
 
 
 def _write_report(run_dir: Path) -> tuple[Path, Path]:
@@ -164,7 +167,9 @@ def report(args: argparse.Namespace) -> int:
 def _model_folder(run_dir: Path) -> Path:
     folder = run_dir / "model"
     if not (folder / "config.json").is_file():
-        raise BadInput("the run has delivered no model yet", where=str(run_dir), fix=f"Let it finish: p2m resume {run_dir}")
+        raise BadInput(
+            "the run has delivered no model yet", where=str(run_dir), fix=f"Let it finish: p2m resume {run_dir}"
+        )
     return folder
 
 
@@ -174,7 +179,9 @@ def predict(args: argparse.Namespace) -> int:
 
     quiet_libraries()
     if (args.text is None) == (args.file is None):
-        raise BadInput("give either a TEXT or --file FILE", where="p2m predict", fix="For example: p2m predict RUN 'some text'")
+        raise BadInput(
+            "give either a TEXT or --file FILE", where="p2m predict", fix="For example: p2m predict RUN 'some text'"
+        )
     folder = _model_folder(find_run(args.run))
     table = None
     if args.file is not None:

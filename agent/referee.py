@@ -22,7 +22,7 @@ def referee_tools() -> dict[str, Tool]:
 def obligation(state: RunState, following: Call | None) -> Call | None:
     """The referee's step that must come before the call ``following`` (None: before the planner's next turn)."""
     workspace = state.workspace
-    if workspace.held_out is None and state.task.validation:
+    if workspace.held_out is None and (state.task.validation or state.task.train):
         return _step(state, "hold_out", {}, "the user's labelled file is the best source there is")
     if offer := better_offer(state):
         return _step(
@@ -66,7 +66,7 @@ def better_offer(state: RunState) -> dict[str, Any] | None:
     after the first training."""
     from p2m.data.referee import better
 
-    if state.workspace.experiments or state.task.validation:
+    if state.workspace.experiments or state.task.validation or state.task.train:
         return None
     if any((c.arguments or {}).get("offer") for c in state.calls if c.tool == "hold_out"):
         return None

@@ -30,7 +30,9 @@ def resolve_endpoint(text: str, role: str) -> str:
     if text == "policy":
         if role == "planner":
             return text
-        raise BadInput("policy plans, it cannot teach", where="--teacher", fix="Give local:NAME, openai:MODEL or URL#MODEL")
+        raise BadInput(
+            "policy plans, it cannot teach", where="--teacher", fix="Give local:NAME, openai:MODEL or URL#MODEL"
+        )
     endpoint = default_endpoint(role) if text == "auto" else parse_endpoint(text)
     return str(endpoint)
 
@@ -45,10 +47,10 @@ def open_catalog(text: str | None) -> Catalog | None:
             where="--catalog hub",
             fix="Give a folder laid out as on the Hub: DIR/datasets/ORG/NAME/README.md with data files",
         )
+    from p2m.catalog.embedding import default_embed
     from p2m.catalog.folder import FolderCatalog
-    from p2m.train.embed import Embedder
 
-    return FolderCatalog(Path(text), embed=lambda texts: Embedder.default().embed(texts))
+    return FolderCatalog(Path(text), default_embed())
 
 
 def check_task(task: TaskSpec) -> None:

@@ -7,7 +7,6 @@ from collections import Counter
 from typing import Any
 
 from p2m.data.referee import HeldOutSet, Referee, guard_texts
-
 from p2m.errors import BadInput, ToolFailure
 from p2m.rows import Row
 from tools.base import ToolContext, ToolResult, need, tool
@@ -26,7 +25,7 @@ async def hold_out(ctx: ToolContext, *, offer: dict[str, Any] | None = None) -> 
 
     embed = await asyncio.to_thread(lambda: Embedder.default().embed)
     referee = Referee(ctx.store, embed)
-    if ctx.task.validation and offer is None:
+    if (ctx.task.validation or ctx.task.train) and offer is None:
         found = await asyncio.to_thread(referee.fix_from_file, ctx.task, ctx.seed)
     elif offer is not None:
         rows = ctx.store.rows(offer["handle"])
@@ -83,13 +82,12 @@ async def _generated(ctx: ToolContext) -> list[Row]:
 
 def _own_training_rows(ctx: ToolContext, found: HeldOutSet, handle: str, embed: Any) -> DataInfo | None:
     """What the user labelled and the referee does not need: the rest of the validation file, and the training file."""
-    from p2m.data.near import HeldOutGuard
-
     from p2m.data.labelled import read_labelled
+    from p2m.data.near import HeldOutGuard
 
     rows = list(found.leftover)
     task = ctx.task
-    if task.train:
+    if task.train and task.validation:  # a training file alone was split by the referee: its rest is the leftover
         rows += read_labelled(
             task.train,
             kind=task.kind,

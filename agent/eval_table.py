@@ -1,0 +1,152 @@
+"""``p2m eval``: a delivered model on a labelled file, as numbers and as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from p2m.errors import BadInput
+from p2m.evaluate.intervals import Estimate, interval
+from p2m.evaluate.metrics import LabelScore, confusions, per_label
+from p2m.task.spec import TaskSpec
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+MATRIX_LABELS = 10
+TOP_CONFUSIONS = 15
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """``estimates``: the task's metric first, then accuracy and macro-F1 where it is neither. ``confusions`` holds
+    (gold, predicted, count) of every pair that occurs; ``truncated`` counts texts longer than the model reads."""
+
+    file: str
+    n: int
+    estimates: tuple[Estimate, ...]
+    per_label: tuple[LabelScore, ...]
+    confusions: tuple[tuple[str, str, int], ...]
+    truncated: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; the estimates are keyed by their metric."""
+        return {
+            **asdict(self),
+            "metric": self.estimates[0].metric,
+            "estimates": {e.metric: asdict(e) for e in self.estimates},
+        }
+
+
+def evaluation(
+    folder: Path, task: TaskSpec, file: str, input_column: str | None = None, output_column: str | None = None
+) -> Evaluation:
+    """Score the model in ``folder`` on a labelled file. Columns not named are the task's where the file has them, else
+    detected.
+
+    Raises ``BadInput`` for what ``read_labelled`` and ``Predictor`` refuse, and for a file without rows.
+    """
+    from p2m.data.labelled import read_labelled
+    from p2m.data.table import read_table
+    from p2m.evaluate.predict import Predictor
+
+    columns = read_table(file).columns
+    rows = read_labelled(
+        file,
+        kind=task.kind,
+        labels=task.labels,
+        input_column=input_column or _there(task.input_column, columns),
+        output_column=output_column or _there(task.output_column, columns),
+    )
+    if not rows:
+        raise BadInput("there is no row to score", where=file)
+    predictor = Predictor(folder)
+    golds = [row.output for row in rows]
+    predicted = [p.label for p in predictor.predict([row.input for row in rows])]
+    metrics = dict.fromkeys((task.metric, "accuracy", "macro_f1"))
+    return Evaluation(
+        file=file,
+        n=len(rows),
+        estimates=tuple(interval(m, golds, predicted, labels=task.labels) for m in metrics),  # type: ignore[arg-type]
+        per_label=tuple(per_label(golds, predicted, task.labels)),
+        confusions=tuple(confusions(golds, predicted)),
+        truncated=predictor.truncated,
+    )
+
+
+def _there(column: str | None, columns: Sequence[str]) -> str | None:
+    return column if column in columns else None
+
+
+def print_evaluation(result: Evaluation, stream: TextIO) -> None:
+    """The table for a person; no colour where ``stream`` is no terminal or ``NO_COLOR`` is set."""
+    from rich.console import Console
+    from rich.text import Text
+
+    # Labels may be long and a log has no width: only a terminal wraps.
+    console = Console(file=stream, width=None if stream.isatty() else 200, highlight=False)
+
+    def line(text: str = "", style: str = "") -> None:
+        console.print(Text(text, style=style), soft_wrap=True)
+
+    line(f"{result.file}: {result.n} rows, 95% intervals")
+    for place, e in enumerate(result.estimates):
+        line(f"  {e.metric:<12} {e.value:.3f}  ({e.low:.3f} to {e.high:.3f})", "bold" if place == 0 else "")
+    if result.truncated:
+        line(f"  {result.truncated} of the texts are longer than the model reads and were cut", "yellow")
+    line()
+    console.print(_label_table(result.per_label))
+    line()
+    wrong = [(gold, predicted, n) for gold, predicted, n in result.confusions if gold != predicted]
+    if not wrong:
+        line("no row was answered wrongly")
+    elif len(result.per_label) <= MATRIX_LABELS:
+        line("confusion: rows are the right labels, columns the predicted ones")
+        console.print(_matrix(result))
+    else:
+        shown = min(len(wrong), TOP_CONFUSIONS)
+        line(f"the {shown} most frequent confusions of {len(wrong)}")
+        console.print(_top(wrong[:shown], result.per_label))
+
+
+def _table(*heads: str) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for place, head in enumerate(heads):
+        table.add_column(Text(head), justify="left" if place == 0 else "right", overflow="fold")
+    return table
+
+
+def _cells(label: str, *rest: object) -> list[Any]:
+    from rich.text import Text
+
+    return [Text(label), *(Text(str(cell)) for cell in rest)]
+
+
+def _label_table(scores: Sequence[LabelScore]) -> Table:
+    table = _table("label", "precision", "recall", "F1", "rows")
+    for s in scores:
+        table.add_row(*_cells(s.label, f"{s.precision:.3f}", f"{s.recall:.3f}", f"{s.f1:.3f}", s.support))
+    return table
+
+
+def _matrix(result: Evaluation) -> Table:
+    labels = [s.label for s in result.per_label]
+    counts = {(gold, predicted): n for gold, predicted, n in result.confusions}
+    table = _table("", *labels)
+    for gold in labels:
+        table.add_row(*_cells(gold, *(counts.get((gold, predicted), 0) or "·" for predicted in labels)))
+    return table
+
+
+def _top(wrong: Sequence[tuple[str, str, int]], scores: Sequence[LabelScore]) -> Table:
+    support = {s.label: s.support for s in scores}
+    table = _table("right label", "predicted", "rows", "of")
+    table.columns[1].justify = "left"
+    for gold, predicted, n in wrong:
+        table.add_row(*_cells(gold, predicted, n, support.get(gold, 0)))
+    return table

@@ -1,0 +1,72 @@
+"""baselines: what there would be without p2m, on the same rows, by the same metric code, before any training."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from p2m.data.referee import open_validation
+from p2m.evaluate.intervals import interval
+from p2m.rows import Row
+from tools.base import ToolContext, ToolResult, tool
+
+# Labelling a row with a local teacher takes about half a second, so it answers a named sample of the rows.
+TEACHER_ROWS = 100
+
+
+def real_rows(ctx: ToolContext) -> list[Row]:
+    """What a person has without a teacher's writing: the demonstrations and every real row in use."""
+    rows = [Row(e.input, e.output, "demonstration") for e in ctx.task.examples]
+    for info in ctx.workspace.datasets:
+        if info.source != "generated":
+            rows += ctx.store.rows(info.handle)
+    return rows
+
+
+@tool()
+async def baselines(ctx: ToolContext) -> ToolResult:
+    """Score majority, TF-IDF + logistic regression, frozen embeddings + logistic regression, and the teacher itself."""
+    assert ctx.workspace.held_out is not None
+    validation = open_validation(ctx.store, ctx.workspace.held_out.handle)
+    train = real_rows(ctx)
+    rows = ctx.store.handle("bl", rows=[[r.input, r.output] for r in train])
+    ctx.store.save_rows(rows, train, {"of": "baselines"})
+    found = await score_baselines(ctx, train, validation, "validation")
+    lines = [f"{b['system']}: {b['score']['value']:.3f} (n={b['score']['n']})" for b in found]
+    text = f"baselines on validation, trained on {len(train)} real rows: " + "; ".join(lines)
+    return ToolResult(text, "\n".join(f"- {line}" for line in lines), {"baselines": found, "baseline_rows": rows})
+
+
+async def score_baselines(
+    ctx: ToolContext, train: Sequence[Row], held_out: Sequence[Row], split: str
+) -> list[dict[str, Any]]:
+    """Every baseline on ``held_out``, as JSON for ``tools.workspace.Baseline``; the teacher on a sample of it."""
+    from p2m.evaluate.baselines import run_baselines
+    from p2m.generate.label import label_texts
+    from p2m.train.embed import Embedder
+
+    task = ctx.task
+    texts, golds = [r.input for r in held_out], [r.output for r in held_out]
+    ctx.progress("majority, TF-IDF and frozen embeddings", 0.05)
+    results = await asyncio.to_thread(
+        lambda: run_baselines(train, texts, labels=task.labels, embedder=Embedder.default())
+    )
+    found = []
+    for system, predictions in results:
+        estimate = interval(task.metric, golds, predictions, labels=task.labels)
+        found.append({"system": system, "score": {**estimate.as_dict(), "split": split}, "is_llm": False})
+    if ctx.teacher is not None:
+        sample = sorted(ctx.rng("teacher", split).sample(range(len(texts)), min(TEACHER_ROWS, len(texts))))
+        said = await label_texts(
+            [texts[i] for i in sample],
+            task,
+            ctx.teacher,
+            progress=lambda done, of: ctx.progress(f"the teacher answered {done} of {of}", 0.1 + 0.9 * done / of),
+        )
+        # No answer is a wrong answer; the empty string is never a label.
+        predictions = [s.label or "" for s in said]
+        estimate = interval(task.metric, [golds[i] for i in sample], predictions, labels=task.labels)
+        name = f"teacher few-shot ({ctx.teacher.name})"
+        found.append({"system": name, "score": {**estimate.as_dict(), "split": split}, "is_llm": True})
+    return found

@@ -1,0 +1,99 @@
+"""deliver: open the sealed test, once, and write the best student with its card."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from agent.steps.baselines import real_rows, score_baselines
+from p2m.data.referee import open_test
+from p2m.errors import BudgetExceeded, ProviderError
+from p2m.evaluate.intervals import interval
+from p2m.evaluate.metrics import per_label
+from p2m.rows import Row
+from tools.base import ToolContext, ToolResult, need, tool
+from tools.workspace import Experiment
+
+
+@tool()
+async def deliver(ctx: ToolContext) -> ToolResult:
+    """Score the best student and the baselines on the sealed test, and put the model where the user finds it."""
+    best: Experiment = need(ctx.workspace.best, "precondition", "there is no student to deliver")
+    held_out = ctx.workspace.held_out
+    assert held_out is not None
+    test = open_test(ctx.store, held_out.handle)
+    golds, texts = [r.output for r in test], [r.input for r in test]
+    ctx.progress("scoring the best student on the sealed test", 0.05)
+    predictions, truncated = await asyncio.to_thread(_predict, ctx.store.path(best.model) / "model", texts)
+    estimate = interval(ctx.task.metric, golds, predictions, labels=ctx.task.labels)
+    found = await _baselines(ctx, test)
+    rows_by_source = await asyncio.to_thread(_rows_by_source, ctx, best)
+    data: dict[str, Any] = {
+        "test": {**estimate.as_dict(), "split": "test"},
+        "model": best.model,
+        "held_out": {
+            "handle": held_out.handle,
+            "source": held_out.source,
+            "sha256": ctx.store.meta(held_out.handle).get("sha256"),
+        },
+        "baselines": found,
+        "per_class": [asdict(s) for s in per_label(golds, predictions, ctx.task.labels)],
+        "confusion": _confusion(golds, predictions, ctx.task.labels),
+        "folder": "model",
+        "rows_by_source": rows_by_source,
+        "truncated": truncated,
+    }
+    await asyncio.to_thread(_write_folder, ctx, best, data)
+    score = f"{estimate.metric} {estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+    text = f"delivered {best.model}: {score} on {estimate.n} sealed test rows"
+    return ToolResult(text, text, data)
+
+
+async def _baselines(ctx: ToolContext, test: list[Row]) -> list[dict[str, Any]]:
+    """The baselines on the test; without the teacher where it is down or the budget refuses it."""
+    try:
+        return await score_baselines(ctx, real_rows(ctx), test, "test")
+    except (ProviderError, BudgetExceeded) as error:
+        ctx.progress(f"the teacher is left out of the comparison: {error}", None)
+        return await score_baselines(replace(ctx, teacher=None), real_rows(ctx), test, "test")
+
+
+def _confusion(golds: list[str], predictions: list[str], labels: Sequence[str]) -> dict[str, Any]:
+    """Rows are the true labels, columns the predicted ones, in the task's order."""
+    counts = Counter(zip(golds, predictions, strict=True))
+    return {"labels": list(labels), "matrix": [[counts[gold, said] for said in labels] for gold in labels]}
+
+
+def _predict(folder: Path, texts: list[str]) -> tuple[list[str], int]:
+    from p2m.evaluate.predict import Predictor
+
+    predictor = Predictor(folder)
+    return [p.label for p in predictor.predict(texts)], predictor.truncated
+
+
+def _rows_by_source(ctx: ToolContext, best: Experiment) -> dict[str, int]:
+    counts: Counter[str] = Counter(demonstration=len(ctx.task.examples)) if ctx.task.examples else Counter()
+    for handle in best.data:
+        counts.update(row.source for row in ctx.store.rows(handle))
+    return dict(counts)
+
+
+def _write_folder(ctx: ToolContext, best: Experiment, data: dict[str, Any]) -> None:
+    """``RUN/model``, whole or absent: filled aside, then swapped in."""
+    from p2m.export.card import CardFacts, write_card
+
+    final, aside = ctx.run_dir / "model", ctx.run_dir / ".model.new"
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(ctx.store.path(best.model) / "model", aside)
+    write_card(aside, CardFacts.of(ctx.task, best, data))
+    old = ctx.run_dir / ".model.old"
+    shutil.rmtree(old, ignore_errors=True)
+    if final.exists():
+        final.rename(old)
+    aside.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
