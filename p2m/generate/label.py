@@ -80,13 +80,13 @@ def _head(task: TaskSpec, examples: Sequence[Example]) -> tuple[list[dict[str, A
     """The messages before the text: the same for every text, so that a server reads them once."""
     system = render("label_system", instruction=task.instruction, labels=task.labels)
     messages: list[dict[str, Any]] = [{"role": "system", "content": system.text}]
-    for example in _interleaved(examples)[:MOST_SHOTS]:
+    for example in interleaved(examples)[:MOST_SHOTS]:
         messages.append({"role": "user", "content": example.input})
         messages.append({"role": "assistant", "content": example.output})
     return messages, system.hash
 
 
-def _interleaved(examples: Sequence[Example]) -> list[Example]:
+def interleaved(examples: Sequence[Example]) -> list[Example]:
     """Labels in turn, so that no label has the last word (models favour what they read last)."""
     queues: dict[str, list[Example]] = {}
     for example in examples:

@@ -11,7 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from p2m.errors import BudgetExceeded, ProviderError
-from p2m.prompts import render
+from p2m.generate.label import MOST_SHOTS, interleaved
+from p2m.prompts import Prompt, render
 from p2m.rows import Row
 from p2m.task.spec import Example, TaskSpec
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 PER_CALL = 5
 SUBJECTS = 24
 LONGEST_INPUT = 2000
+LONGEST_SHOT = 600
 # Diversity by stated attributes: Yu et al. 2023, "Large Language Model as Attributed Training Data Generator".
 STYLES = (
     "short and blunt",
@@ -85,11 +87,18 @@ async def write_rows(
 
     shown = task.examples if examples is None else examples
     subjects = await find_subjects(task, teacher, seed)
+    # The same for every call, and first: a local server then reads the examples once, not once a call.
+    head = render(
+        "write_system",
+        instruction=task.instruction,
+        labels=task.labels,
+        examples=[e.model_copy(update={"input": e.input[:LONGEST_SHOT]}) for e in interleaved(shown)[:MOST_SHOTS]],
+    )
     calls, wanted = [], []
     for i in range(-(-n // PER_CALL)):
         label = labels[i % len(labels)]
         rng = random.Random(f"{seed} {i} {label} {brief}")
-        calls.append(partial(_ask, task, teacher, label, brief, shown, subjects, rng, stop))
+        calls.append(partial(_ask, teacher, head, label, brief, _tokens_an_input(shown), subjects, rng, stop))
         wanted.append(label)
 
     done = 0
@@ -131,38 +140,32 @@ class _Stopped(Exception):
 
 
 async def _ask(
-    task: TaskSpec,
     teacher: ChatModel,
+    head: Prompt,
     label: str,
     brief: str,
-    examples: Sequence[Example],
+    tokens_an_input: int,
     subjects: Sequence[str],
     rng: random.Random,
     stop: Callable[[], bool],
 ) -> Reply:
     if stop():
         raise _Stopped
-    same = [e.input for e in examples if e.output == label]
-    others = [e for e in examples if e.output != label]
     prompt = render(
         "write_inputs",
-        instruction=task.instruction,
-        labels=task.labels,
         label=label,
-        same=rng.sample(same, min(6, len(same))),
-        others=rng.sample(others, min(4, len(others))),
         n=PER_CALL,
         subjects=rng.sample(subjects, min(3, len(subjects))),
         style=rng.choice(STYLES),
         brief=brief,
     )
     return await teacher.chat(
-        [{"role": "user", "content": prompt.text}],
-        max_tokens=PER_CALL * _tokens_an_input(examples),
+        [{"role": "system", "content": head.text}, {"role": "user", "content": prompt.text}],
+        max_tokens=PER_CALL * tokens_an_input,
         temperature=0.9,
         seed=rng.randrange(2**31),
         schema=_list_schema("inputs", PER_CALL, {}),
-        prompt=prompt.hash,
+        prompt=head.hash + prompt.hash,
     )
 
 
