@@ -8,6 +8,7 @@ from collections.abc import Iterable
 # Tiers: a name of an earlier tier wins over any of a later one; two of the same tier are ambiguous.
 _INPUT = """
 sentence query utterance sms question q tweet review message comment content body email document passage prompt headline
+context title subject premise hypothesis claim sentence1 sentence2 question1 question2 text1 text2
 post request source statement ticket phrase article abstract transcript dialogue x inputs texts
 eingabe frage satz nachricht texto entrada pregunta mensaje texte entrée 入力 输入 文本
 """
@@ -16,7 +17,8 @@ category intent class answer a target sentiment emotion topic response completio
 labels outputs gold reply result polarity ausgabe antwort klasse kategorie salida respuesta etiqueta categoría
 sortie réponse étiquette catégorie 出力 输出 标签
 """
-INPUT_NAMES = ({"input"}, {"text"}, set(_INPUT.split()))
+_NUMBERED = {"sentence 1", "sentence 2", "question 1", "question 2", "text 1", "text 2"}
+INPUT_NAMES = ({"input"}, {"text"}, _NUMBERED | set(_INPUT.split()))
 OUTPUT_NAMES = (
     {"output"},
     {"label"},

@@ -34,7 +34,7 @@ CLAUSE_GOES_ON = re.compile(
 )
 OR = r"(?:or|and|oder|und|ou|et)"
 NO_LABEL = set(
-    re.findall(r"\w+", "not otherwise so etc following the a an if it this that these what which how who else")
+    re.findall(r"\w+", "not otherwise so etc following the an if it this that these what which how who else")
 )
 BULLETS = re.compile(
     r"[^\n]*(?:labels?|class|categor|intents?|topics?|one of|options|choices)[^\n]*[:：][ \t]*\n"

@@ -27,7 +27,12 @@ SEPARATOR = re.compile(
     r"(?:\s|^[-=#*_~]{2,}$|^[-*•]$|^\(?\d+[.):]?$|^(?:\W{0,4})example\W*\d*\W*$|^,$)+\Z", re.I | re.M
 )
 PLACEHOLDER = re.compile(r"^(?:\.\.\.|…|\{[^{}]*\}|<[^<>]*>|\[[^\[\]]*\]|\$\w+)$")
-DESCRIBED = re.compile(r"\bor\b|\bone of\b|\beither\b|^(?:the|an?|your|its)\s|^(?:text|string|label)$", re.I)
+ALTERNATIVES = re.compile(r"\bor\b|\bone of\b|\beither\b", re.I)
+FORMAT_WORD = re.compile(
+    r"^(?:(?:the|an?|your|its|some)\s+)?(?:[\w-]+\s+){0,3}(?:text|string|sentence|review|message|question|document|email|tweet|"
+    r"ticket|input|output|label|category|class|sentiment|intent|topic|answer|translation|summary)$",
+    re.I,
+)
 
 
 @dataclass(frozen=True)
@@ -264,6 +269,6 @@ def _is_slot(span: Span) -> bool:
 def _describes(spans: list[Span]) -> bool:
     """Is the first one no example but a description: "Input: a review. Output: positive or negative"?"""
     first, others = spans[0], spans[1:]
-    if not DESCRIBED.search(first.output):
-        return False
-    return not others or not any(DESCRIBED.search(s.output) for s in others)
+    if ALTERNATIVES.search(first.output):
+        return not others or any(names.plain(s.output) in names.plain(first.output) for s in others)
+    return bool(FORMAT_WORD.match(first.input) and FORMAT_WORD.match(first.output))
