@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from p2m.catalog.embedding import default_embed
 from p2m.data.label_check import Checked, Suspicion, agreement, settle, suspect, to_ask
 from p2m.errors import ToolFailure
 from p2m.rows import Row
 from tools.base import Facts, ToolContext, ToolResult, first_problem, need, tool
-from tools.encoder import find_encoder
 from tools.workspace import DataInfo, Workspace, dataset_updates
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ async def check_labels(
 
 def _suspicion(ctx: ToolContext, rows: list[Row], chosen: set[str]) -> Suspicion:
     """What confident learning doubts among ``rows``, learnt from all the training data there is."""
-    embed = find_encoder()
+    embed = default_embed()
     if embed is None:
         return Suspicion((), {})
     pool = rows + [Row(e.input, e.output, "demonstration") for e in ctx.task.examples]

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from p2m.catalog.embedding import default_embed
 from p2m.data.near import HeldOutGuard, Removed
 from p2m.data.near import deduplicate as find_duplicates
 from p2m.errors import ToolFailure
 from p2m.rows import Row
 from tools.base import Facts, ToolContext, ToolResult, tool
-from tools.encoder import find_encoder
 from tools.workspace import DataInfo, Workspace, dataset_updates
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ async def deduplicate(
     )
     if not chosen:
         raise ToolFailure("precondition", "nothing here is left to deduplicate")
-    embed = find_encoder()
+    embed = default_embed()
     others = [d for d in ctx.workspace.datasets if d not in chosen]
     earlier = [Row(e.input, e.output, "demonstration") for e in ctx.task.examples]
     earlier += [row for d in others for row in ctx.store.rows(d.handle)]

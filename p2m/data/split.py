@@ -87,10 +87,11 @@ def split(rows: Sequence[Row], seed: int, *, use: Use, stratify: bool, where: st
     for i in drawn:
         groups.setdefault(rows[i].output if stratify else "", []).append(i)
     counts = {label: len(groups[label]) for label in sorted(groups)}
-    # A label's last row is kept back for validation.
-    test = _apportion(counts, size.test, {label: n if n < 2 else n - 1 for label, n in counts.items()})
+    # A label with two rows has one in each split; of one with more, the test leaves at least one.
+    least = {label: int(n > 1) for label, n in counts.items()}
+    test = _apportion(counts, size.test, least, {label: n - least[label] for label, n in counts.items()})
     rest = {label: n - test[label] for label, n in counts.items()}
-    validation = _apportion(rest, size.validation, rest)
+    validation = _apportion(rest, size.validation, least, rest)
     chosen: dict[str, set[int]] = {"test": set(), "validation": set()}
     for label, members in groups.items():
         chosen["test"].update(members[: test[label]])
@@ -106,11 +107,11 @@ def split(rows: Sequence[Row], seed: int, *, use: Use, stratify: bool, where: st
     )
 
 
-def _apportion(counts: dict[str, int], total: int, most: dict[str, int]) -> dict[str, int]:
-    """Seats for each label in proportion to ``counts`` (largest remainder), at least one where it has two rows, at
-    most ``most``; they sum to ``total``."""
+def _apportion(counts: dict[str, int], total: int, least: dict[str, int], most: dict[str, int]) -> dict[str, int]:
+    """Seats for each label in proportion to ``counts`` (largest remainder), from ``least`` where there are seats enough
+    to ``most``; they sum to ``total``."""
     share = {label: total * n / max(1, sum(counts.values())) for label, n in counts.items()}
-    seats = Counter({label: min(most[label], max(int(share[label]), counts[label] > 1)) for label in counts})
+    seats = Counter({label: min(most[label], max(int(share[label]), least[label])) for label in counts})
     while seats.total() < total:
         seats[max((label for label in counts if seats[label] < most[label]), key=lambda x: share[x] - seats[x])] += 1
     while seats.total() > total:
