@@ -92,7 +92,7 @@ def _drive(parts: Parts, as_json: bool) -> int:
     """Run to the end, printing; Ctrl-C and SIGTERM stop it cleanly at any moment."""
     from agent.printer import JsonPrinter, Printer
 
-    printer = JsonPrinter(sys.stdout) if as_json else Printer(sys.stdout)
+    printer = JsonPrinter(sys.stdout) if as_json else Printer(sys.stdout, parts.run_dir)
     try:
         code = asyncio.run(_consume(parts, printer))
     except (KeyboardInterrupt, asyncio.CancelledError):

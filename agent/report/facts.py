@@ -192,7 +192,9 @@ def _delivered(state: RunState, delivery: dict[str, Any], comparison: Comparison
         )
     if truncated := delivery.get("truncated"):
         remarks.append(f"Test texts longer than the model reads, and so cut: {truncated} of {test.n}.")
-    if state.verdict:
+    if state.ended is None:
+        remarks.append("The run has been taken up again and is not finished: this is what was delivered before.")
+    elif state.verdict:
         remarks.append(f"Why the run stopped: {state.verdict.text}")
     sentence = f"{score_words(test)} on {test.n} sealed test rows"
     return Result(verdict, tone, sentence, test, tuple(remarks))
