@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def pull_with_progress(names: Sequence[str]) -> int:
     """Make ``names`` (all, where empty) present, showing progress on standard error and a table on standard output.
 
-    A model that is there is hashed again, and fetched again where it is damaged. Raises ``BadInput`` with near names for
-    an unknown one, and what ``pull`` raises. Returns 0, or 130 after Ctrl-C, which keeps the finished parts.
+    A model that is there is hashed again, and fetched again where it is damaged. Raises ``BadInput`` with near names
+    for an unknown one, and what ``pull`` raises. Returns 0, or 130 after Ctrl-C, which keeps the finished parts.
     """
     members = [_member(name) for name in dict.fromkeys(names or NAMES)]
     try:

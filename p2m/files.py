@@ -64,6 +64,7 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         fd, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
+            os.fchmod(fd, 0o644)  # mkstemp makes it private; a report is to be shared
             with os.fdopen(fd, "wb") as handle:
                 handle.write(data)
                 handle.flush()

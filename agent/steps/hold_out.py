@@ -105,4 +105,5 @@ def _own_training_rows(ctx: ToolContext, found: HeldOutSet, handle: str, embed: 
     samples = [{"input": r.row.input[:200], "reason": r.reason} for r in admitted.removed[:20]]
     ctx.store.save_rows(name, admitted.kept, {"removed": dict(removed), "removed_samples": samples})
     counts = dict(Counter(r.output for r in admitted.kept))
-    return DataInfo(name, "user", len(admitted.kept), counts, dict(removed), checked=True)
+    source = found.source if found.source.startswith("dataset:") else "user"
+    return DataInfo(name, source, len(admitted.kept), counts, dict(removed), checked=True)
