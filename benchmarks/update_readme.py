@@ -1,0 +1,61 @@
+"""Copy the measured numbers into README: from benchmarks/results/*.json and the demo's transcript, never by hand.
+
+    python benchmarks/update_readme.py [--demo TRANSCRIPT]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+
+from common import RESULTS, ROOT, table
+
+
+def tasks() -> str:
+    """The table of benchmarks/tasks.py."""
+    found = json.loads((RESULTS / "tasks.json").read_text(encoding="utf-8"))
+    rows = [
+        [r["task"], r["system"], f"{r['accuracy']:.3f}", f"{r['low']:.3f}–{r['high']:.3f}", r["n"]] for r in found["rows"]
+    ]
+    gains = found["summary"]["gain_where_teacher_leads"]
+    lead = "; ".join(f"{name} {100 * gain:+.1f} points" for name, gain in gains.items()) or "on none of these"
+    text = "Where the teacher is 20 points or more above every few-shot student, the gain of ours over the best of them: "
+    return table(["task", "system", "accuracy", "95% interval", "n"], rows) + f"\n\n{text}{lead}."
+
+
+def train_speed() -> str:
+    """The rows and the ratio of benchmarks/train_speed.py."""
+    found = json.loads((RESULTS / "train_speed.json").read_text(encoding="utf-8"))
+    rows = [
+        [r["system"], f"{r['examples_per_second']:.1f}", f"{r['accuracy']:.3f}", f"{r['low']:.3f}–{r['high']:.3f}", r["n"]]
+        for r in found["rows"]
+    ]
+    summary = found["summary"]
+    note = f"Ratio {summary['ratio']:.2f}, difference in accuracy {summary['accuracy_difference']:+.3f}."
+    return table(["system", "examples/s", "accuracy", "95% interval", "n"], rows) + f"\n\n{note}"
+
+
+def fill(readme: str, name: str, body: str) -> str:
+    """``readme`` with what stands between the markers of ``name`` replaced."""
+    pattern = rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)"
+    return re.sub(pattern, lambda m: f"{m[1]}{body}\n{m[2]}", readme, flags=re.DOTALL)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--demo", type=Path, default=RESULTS / "demo.txt", help="what `make demo` printed")
+    args = parser.parse_args()
+    path = ROOT / "README.md"
+    readme = path.read_text(encoding="utf-8")
+    if args.demo.exists():
+        readme = fill(readme, "demo", f"```\n{args.demo.read_text(encoding='utf-8').strip()}\n```")
+    for name, make in (("tasks", tasks), ("train_speed", train_speed)):
+        if (RESULTS / f"{name}.json").exists():
+            readme = fill(readme, name, make())
+    path.write_text(readme, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
