@@ -30,10 +30,11 @@ class Patience:
 
 def retrying(patience: Patience, on_retry: Callable[[str, int, float], None]) -> AsyncRetrying:
     """For one call, beginning now. ``on_retry(reason, attempt, wait_s)`` runs before each wait."""
-    from tenacity import AsyncRetrying, retry_if_exception, wait_exponential_jitter
+    from tenacity import AsyncRetrying, retry_if_exception, wait_exponential, wait_random
 
     began, tries = time.monotonic(), 0
-    growing = wait_exponential_jitter(patience.first_wait, patience.longest_wait, jitter=patience.first_wait)
+    growing = wait_exponential(multiplier=patience.first_wait, max=patience.longest_wait)
+    growing = growing + wait_random(0, patience.first_wait)  # so that parallel calls do not come back all at once
 
     def wait(state: RetryCallState) -> float:
         error = _error(state)

@@ -9,7 +9,7 @@ from p2m.errors import P2MError
 from p2m.files import digest
 from p2m.pack.manifest import NAMES, PACK, Member, member
 
-__all__ = ["NAMES", "PACK", "Member", "find", "marker", "member", "require", "stamp"]
+__all__ = ["NAMES", "PACK", "Member", "checked", "find", "marker", "member", "require", "stamp"]
 
 
 def stamp(m: Member) -> str:
@@ -22,15 +22,19 @@ def marker(m: Member) -> Path:
     return paths.pack_dir() / f".{m.name}.checked"
 
 
-def find(name: str) -> Path | None:
-    """The ``.gguf`` or the folder of a pulled and checked model, else None. Raises ``BadInput`` for an unknown name."""
-    m = member(name)
+def checked(m: Member) -> Path | None:
+    """Where ``m`` is, if it was pulled whole and checked against the hashes of this version."""
     path = paths.pack_dir() / m.target
     try:
-        checked = marker(m).read_text(encoding="utf-8").strip()
+        mark = marker(m).read_text(encoding="utf-8").strip()
     except OSError:
         return None
-    return path if checked == stamp(m) and path.exists() else None
+    return path if mark == stamp(m) and path.exists() else None
+
+
+def find(name: str) -> Path | None:
+    """The ``.gguf`` or the folder of a pulled and checked model, else None. Raises ``BadInput`` for an unknown name."""
+    return checked(member(name))
 
 
 def require(name: str) -> Path:

@@ -115,4 +115,4 @@ def member(name: str) -> Member:
     for m in PACK:
         if m.name == name:
             return m
-    raise BadInput(f"no model {name!r} in the embedded pack", fix=f"There are: {', '.join(NAMES)}")
+    raise BadInput(f"no model {name!r} in the embedded pack", fix=f"There are: {', '.join(m.name for m in PACK)}")

