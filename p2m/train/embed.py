@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +28,10 @@ class Embedder:
 
     @classmethod
     def default(cls) -> Embedder:
-        """The embedded pack's encoder. Raises ``BadInput`` where it has not been pulled."""
+        """The embedded pack's encoder, the same object every time. Raises ``P2MError`` where it was not pulled."""
         from p2m import pack
 
-        return cls(pack.require(DEFAULT_BASE))
+        return _shared(pack.require(DEFAULT_BASE))
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Embed ``texts``: float32 of shape (n, hidden size), rows of unit length, in the order given.
@@ -68,3 +69,8 @@ class Embedder:
                 mean = (hidden * mask).sum(1) / mask.sum(1)
                 out[batch] = torch.nn.functional.normalize(mean, dim=-1).numpy()
         return out
+
+
+@cache
+def _shared(folder: Path) -> Embedder:
+    return Embedder(folder)

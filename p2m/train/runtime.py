@@ -56,6 +56,18 @@ def load_tokenizer(folder: Path) -> Any:
         raise BadInput(f"this folder has no tokenizer that loads: {_first_line(error)}", where=str(folder)) from error
 
 
+def load_config(folder: Path, **overrides: Any) -> Any:
+    """The configuration of a model folder. Raises ``BadInput`` where it has none."""
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(str(folder), **SAFE_LOADING, **overrides)
+    except (OSError, ValueError) as error:
+        raise BadInput(
+            f"this folder has no configuration that loads: {_first_line(error)}", where=str(folder)
+        ) from error
+
+
 def load_model(folder: Path, auto_class: str, **kwargs: Any) -> Any:
     """A float32 model of a folder through ``transformers.<auto_class>``. Raises ``BadInput`` where none loads."""
     import torch

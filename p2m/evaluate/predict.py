@@ -1,0 +1,83 @@
+"""Predictions of a classifier folder, as anyone who loads it with plain transformers gets them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from p2m.errors import BadInput
+from p2m.files import write_atomic
+from p2m.train.batching import token_batches
+from p2m.train.runtime import load_model, load_tokenizer, prepare_torch
+
+BATCH_TOKENS = 4096
+# Texts that are tokenised and sorted by length at once: enough for even batches, few enough to hold any file.
+WINDOW = 2048
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The most probable label, and every label's probability (sum 1)."""
+
+    label: str
+    probs: dict[str, float]
+
+
+def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
+    """Write predictions as JSONL, atomically."""
+    lines = [json.dumps({"label": p.label, "probs": p.probs}, ensure_ascii=False) + "\n" for p in predictions]
+    write_atomic(path, "".join(lines))
+
+
+def read_labels(path: Path) -> list[str]:
+    """The labels of predictions that ``write_predictions`` wrote."""
+    with path.open(encoding="utf-8") as handle:
+        return [json.loads(line)["label"] for line in handle]
+
+
+class Predictor:
+    """A delivered folder as a function from texts to labels, in float32: bf16 would flip a near tie now and then.
+
+    ``truncated`` counts the texts so far that were longer than the model reads. Raises ``BadInput`` for a folder that
+    does not load or is no single-label classifier.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        prepare_torch()
+        self._model = load_model(Path(folder), "AutoModelForSequenceClassification").eval()
+        self._tokenizer = load_tokenizer(Path(folder))
+        config = self._model.config
+        self._longest = min(self._tokenizer.model_max_length, getattr(config, "max_position_embeddings", None) or 512)
+        self.labels = tuple(str(config.id2label[i]) for i in range(config.num_labels))
+        if len(self.labels) < 2 or config.problem_type not in (None, "single_label_classification"):
+            raise BadInput("this model does not choose one of several labels", where=str(folder))
+        self.truncated = 0
+
+    def predict(self, texts: Sequence[str], batch_tokens: int = BATCH_TOKENS) -> list[Prediction]:
+        """One prediction a text, in order. ``batch_tokens`` bounds a padded batch."""
+        return list(self.stream(texts, batch_tokens))
+
+    def stream(self, texts: Iterable[str], batch_tokens: int = BATCH_TOKENS) -> Iterator[Prediction]:
+        """The same for any number of texts, 2,048 of them in memory at a time."""
+        remaining = iter(texts)
+        while window := list(islice(remaining, WINDOW)):
+            yield from self._window(window, batch_tokens)
+
+    def _window(self, texts: list[str], batch_tokens: int) -> list[Prediction]:
+        import torch
+
+        whole = self._tokenizer(texts, truncation=True, max_length=self._longest, return_overflowing_tokens=False)
+        ids = whole["input_ids"]
+        self.truncated += sum(len(e.overflowing) > 0 for e in whole.encodings)
+        found: list[Prediction | None] = [None] * len(texts)
+        with torch.inference_mode():
+            for batch in token_batches([len(i) for i in ids], batch_tokens):
+                padded = self._tokenizer.pad({"input_ids": [ids[i] for i in batch]}, return_tensors="pt")
+                probs = torch.softmax(self._model(**padded).logits.double(), dim=-1)
+                best = probs.argmax(1).tolist()
+                for i, k, row in zip(batch, best, probs.tolist(), strict=True):
+                    found[i] = Prediction(self.labels[k], dict(zip(self.labels, row, strict=True)))
+        return [p for p in found if p is not None]

@@ -1,0 +1,81 @@
+"""A linear head on fixed features: logistic regression with soft targets, its strength chosen by cross-validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# On unit vectors 1 is strong: with 4 rows a label 10 and 100 score 13 points higher (Banking77, ten intents).
+STRENGTHS = (1.0, 10.0, 100.0)
+MIDDLE = 10.0
+FOLDS = 5
+# A target below this is not worth a row of its own.
+NEGLIGIBLE = 0.02
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """Logits are ``features @ weights.T + bias``: (labels, hidden size) and (labels,). ``strength`` is sklearn's C."""
+
+    weights: np.ndarray
+    bias: np.ndarray
+    strength: float
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        return features @ self.weights.T + self.bias
+
+
+def fit_head(features: np.ndarray, targets: np.ndarray, weights: np.ndarray, seed: int) -> LinearHead:
+    """Fit on features (n, d), targets (n, labels) and row weights (n,). Labels that no row has get a low bias.
+
+    The strength is the one of three with the best cross-validated accuracy, ties by log-loss; the middle one where
+    a label has fewer than two rows.
+    """
+    import numpy as np
+
+    hard = targets.argmax(1)
+    fewest = int(np.bincount(hard)[np.unique(hard)].min())
+    if len(np.unique(hard)) < 2 or fewest < 2:
+        return _fit(features, targets, weights, MIDDLE)
+    from sklearn.model_selection import StratifiedKFold
+
+    folds = list(StratifiedKFold(min(FOLDS, fewest), shuffle=True, random_state=seed).split(features, hard))
+    scores = {}
+    for strength in STRENGTHS:
+        right, loss = 0, 0.0
+        for train, test in folds:
+            logits = _fit(features[train], targets[train], weights[train], strength).logits(features[test])
+            right += int((logits.argmax(1) == hard[test]).sum())
+            loss += float(-_log_softmax(logits)[np.arange(len(test)), hard[test]].sum())
+        scores[strength] = (right, -loss)
+    return _fit(features, targets, weights, max(STRENGTHS, key=lambda s: scores[s]))
+
+
+def _fit(features: np.ndarray, targets: np.ndarray, weights: np.ndarray, strength: float) -> LinearHead:
+    import numpy as np
+    from sklearn.linear_model import LogisticRegression
+
+    rows, labels = np.nonzero(targets > NEGLIGIBLE)
+    share = targets[rows, labels] * weights[rows]
+    n, d = targets.shape[1], features.shape[1]
+    present = np.unique(labels)
+    full, bias = np.zeros((n, d)), np.full(n, -10.0)
+    if len(present) == 1:
+        bias[present] = 0.0
+        return LinearHead(full, bias, strength)
+    model: Any = LogisticRegression(C=strength, max_iter=2000).fit(features[rows], labels, sample_weight=share)
+    coef, intercept = model.coef_, model.intercept_
+    if len(present) == 2:  # sklearn gives one difference: half of it for each side is the same softmax
+        coef, intercept = np.concatenate([-coef, coef]) / 2, np.concatenate([-intercept, intercept]) / 2
+    full[present], bias[present] = coef, intercept
+    return LinearHead(full, bias, strength)
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    shifted = logits - logits.max(1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))

@@ -1,0 +1,97 @@
+"""The child process of a training: ``python -m p2m.train.job FOLDER``.
+
+Reads ``job.json``, ``train.jsonl`` and ``validation.jsonl`` from the folder; writes ``model/``,
+``validation_predictions.jsonl`` and, last, ``result.json``. Progress goes to stdout, one JSON object a line. An
+expected failure is one line on stderr with its exit code; anything else is a traceback there and exit code 1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+from p2m.errors import EXIT_INTERRUPTED, P2MError
+from p2m.files import write_atomic
+from p2m.rows import Row, read_rows, write_rows
+from p2m.train.recipe import Progress, Recipe
+
+OUT_OF_MEMORY = 75
+
+
+def write_job(folder: Path, recipe: Recipe, rows: list[Row], validation: list[Row]) -> None:
+    """Fill a folder with what the child reads."""
+    write_rows(folder / "train.jsonl", rows)
+    write_rows(folder / "validation.jsonl", validation)
+    write_atomic(folder / "job.json", json.dumps(asdict(recipe), ensure_ascii=False, indent=1))
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """The recipe that ``write_job`` wrote."""
+    raw = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+    return Recipe(**{**raw, "labels": tuple(raw["labels"])})
+
+
+def run(folder: Path) -> None:
+    """Train, save, predict the validation rows with what was saved."""
+    from p2m.evaluate.predict import Predictor, write_predictions
+    from p2m.train.fit import train
+    from p2m.train.student import Student
+
+    recipe = read_recipe(folder)
+    rows, validation = read_rows(folder / "train.jsonl"), read_rows(folder / "validation.jsonl")
+    student = Student(Path(recipe.base), recipe.labels)
+    result = train(recipe, student, rows, validation, _tell)
+    student.save(folder / "model")
+    del student
+    predictions = Predictor(folder / "model").predict([row.input for row in validation])
+    write_predictions(folder / "validation_predictions.jsonl", predictions)
+    write_atomic(folder / "result.json", json.dumps(asdict(result), indent=1))
+
+
+def main(folder: Path, parent: int) -> int:
+    _die_with(parent)
+    try:
+        run(folder)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except P2MError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except MemoryError:
+        return OUT_OF_MEMORY
+    except RuntimeError as error:
+        if "DefaultCPUAllocator" in str(error):  # torch's way to say that malloc failed
+            return OUT_OF_MEMORY
+        raise
+    return 0
+
+
+def _tell(progress: Progress) -> None:
+    print(json.dumps(asdict(progress)), flush=True)
+
+
+def _die_with(parent: int) -> None:
+    """Ask Linux to kill this process when its parent dies; where it cannot, a thread watches for that."""
+    import ctypes
+    import threading
+    import time
+
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, linux/prctl.h
+
+    def watch() -> None:
+        # Also for a parent that died before prctl, or whose thread died that started us (prctl(2), "Caveat").
+        while os.getppid() == parent:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))

@@ -1,0 +1,90 @@
+"""What one training is asked to do, and what came of it: the only things that cross the process boundary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from p2m.task.spec import Metric
+
+Method = Literal["frozen", "full"]
+"""``frozen``: a logistic regression on the encoder's features. ``full``: that, then the encoder is trained with it."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training. ``base`` is a model folder; ``epochs`` None is chosen by the number of rows; after ``seconds`` it
+    ends with the best so far.
+
+    The defaults were measured with MiniLM on 40 and 300 rows of Banking77 (ten intents) and 300 film-review sentences,
+    clean and with a fifth of the labels wrong.
+    """
+
+    base: str
+    labels: tuple[str, ...]
+    metric: Metric
+    method: Method
+    seed: int
+    epochs: int | None = None
+    seconds: float | None = None
+    learning_rate: float = 5e-5
+    head_learning_rate: float = 5e-4
+    batch_rows: int = 16
+    batch_tokens: int = 4096
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+    patience: int = 3
+
+    def epochs_for(self, rows: int) -> int:
+        """Epochs at most: few rows need more passes; early stopping ends it sooner."""
+        if self.epochs is not None:
+            return self.epochs
+        return 10 if rows <= 500 else 6 if rows <= 2000 else 4
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A moment of a training. ``validation`` is the metric after the last epoch; ``eta`` in seconds."""
+
+    step: int
+    steps: int
+    epoch: int
+    epochs: int
+    loss: float
+    validation: float | None
+    examples_per_second: float
+    eta: float
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """``loss`` is the mean training loss (None before the first), the others are on validation."""
+
+    epoch: int
+    loss: float | None
+    validation: float
+    validation_loss: float
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """``epochs`` ends at early stopping; the weights of ``best_epoch`` were kept (0: the head alone).
+
+    ``truncated`` counts training texts cut at ``max_length`` tokens, ``examples_per_second`` is without validation.
+    """
+
+    epochs: tuple[Epoch, ...]
+    best_epoch: int
+    rows: int
+    truncated: int
+    max_length: int
+    weighted: bool
+    out_of_time: bool
+    parameters_m: float
+    examples_per_second: float
+    seconds: float
+
+
+def better(new: Epoch, old: Epoch | None) -> bool:
+    """Whether ``new`` is the better on validation: by the metric, then by the loss."""
+    return old is None or (new.validation, -new.validation_loss) > (old.validation, -old.validation_loss)

@@ -1,0 +1,143 @@
+"""Training in a child process: its result, its progress, and every way in which it can end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tiny_model import LABELS, make_encoder, rows
+
+from p2m.errors import ToolFailure
+from p2m.evaluate.predict import Predictor, read_labels
+from p2m.train import child
+from p2m.train.job import OUT_OF_MEMORY, read_recipe, write_job
+from p2m.train.recipe import Progress, Recipe
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_encoder(tmp_path_factory.mktemp("bert"))
+
+
+def job(folder: Path, base: Path, epochs: int, patience: int = 3) -> Path:
+    folder.mkdir()
+    recipe = Recipe(str(base), LABELS, "accuracy", "full", 0, epochs=epochs, patience=patience, learning_rate=1e-3)
+    write_job(folder, recipe, rows(60, 0), rows(30, 1))
+    assert read_recipe(folder) == recipe
+    return folder
+
+
+def gone(pid: int, seconds: float) -> bool:
+    """Whether the process ended, or is a zombie that waits for its parent, within ``seconds``."""
+    for _ in range(int(seconds * 10)):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def children_of(folder: Path) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if b"p2m.train.job" in command and str(folder).encode() in command:
+                found.append(int(entry.name))
+    return found
+
+
+def test_it_trains_tells_and_leaves_a_model(base: Path, tmp_path: Path) -> None:
+    folder = job(tmp_path / "job", base, epochs=2)
+    told: list[Progress] = []
+    result = asyncio.run(child.run_child(folder, told.append))
+    assert result.rows == 60 and [e.epoch for e in result.epochs] == [0, 1, 2]
+    assert result == child.read_result(folder)
+    assert told and told[-1].step == told[-1].steps
+    predictions = Predictor(folder / "model").predict([row.input for row in rows(30, 1)])
+    assert read_labels(folder / "validation_predictions.jsonl") == [p.label for p in predictions]
+    assert children_of(folder) == []
+
+
+def test_cancelling_stops_the_child(base: Path, tmp_path: Path) -> None:
+    folder = job(tmp_path / "job", base, epochs=100_000, patience=100_000)
+    seen: list[int] = []
+
+    async def cancel_when_it_trains() -> None:
+        started = asyncio.Event()
+        task = asyncio.create_task(child.run_child(folder, lambda _: started.set()))
+        await started.wait()
+        seen.extend(children_of(folder))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    began = time.monotonic()
+    asyncio.run(cancel_when_it_trains())
+    assert len(seen) == 1 and gone(seen[0], 1)
+    assert time.monotonic() - began < 120
+    assert not (folder / "result.json").exists()
+
+
+def test_a_killed_parent_takes_the_child_along(base: Path, tmp_path: Path) -> None:
+    folder = job(tmp_path / "job", base, epochs=100_000, patience=100_000)
+    code = (
+        "import asyncio, sys; from pathlib import Path; from p2m.train.child import run_child\n"
+        f"asyncio.run(run_child(Path({str(folder)!r}), lambda p: print(p.step, flush=True)))"
+    )
+    root = Path(__file__).resolve().parent.parent
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE)
+    assert parent.stdout is not None and parent.stdout.readline()
+    (pid,) = children_of(folder)
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    assert gone(pid, 10)
+
+
+def test_a_base_that_does_not_load_is_the_callers_mistake(tmp_path: Path) -> None:
+    folder = job(tmp_path / "job", tmp_path / "nothing here", epochs=1)
+    with pytest.raises(ToolFailure) as caught:
+        asyncio.run(child.run_child(folder, lambda _: None))
+    assert caught.value.kind == "invalid_args"
+    assert "nothing here" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_bug_in_the_child_is_a_crash_with_its_last_line(base: Path, tmp_path: Path) -> None:
+    folder = job(tmp_path / "job", base, epochs=1)
+    (folder / "train.jsonl").write_text('{"input": "x", "output": "no such label"}\n')
+    with pytest.raises(ToolFailure) as caught:
+        asyncio.run(child.run_child(folder, lambda _: None))
+    assert caught.value.kind == "crash" and "no such label" in str(caught.value)
+
+
+@pytest.mark.parametrize("code", [OUT_OF_MEMORY, -signal.SIGKILL])
+def test_out_of_memory_says_what_to_do(code: int) -> None:
+    failure = child._failure(code, ["Killed"])
+    assert failure.kind == "crash" and "out of memory" in str(failure) and "fewer rows" in str(failure)
+
+
+def test_a_child_that_cannot_allocate_is_out_of_memory(base: Path, tmp_path: Path) -> None:
+    """A real failed allocation: a model whose embeddings would take 80 TB."""
+    folder = job(tmp_path / "job", base, epochs=1)
+    recipe = json.loads((folder / "job.json").read_text())
+    huge = make_encoder(tmp_path / "huge")
+    config = json.loads((huge / "config.json").read_text())
+    (huge / "config.json").write_text(json.dumps({**config, "type_vocab_size": 2_000_000_000_000 // 32 * 10}))
+    (folder / "job.json").write_text(json.dumps({**recipe, "base": str(huge)}))
+    with pytest.raises(ToolFailure) as caught:
+        asyncio.run(child.run_child(folder, lambda _: None))
+    assert caught.value.kind == "crash" and "out of memory" in str(caught.value)

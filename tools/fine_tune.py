@@ -1,0 +1,231 @@
+"""fine_tune: train a student on the rows in use, in a child process, and score it on validation."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from p2m.errors import ToolFailure
+from p2m.files import digest, file_digest, write_atomic
+from p2m.rows import Row
+from tools.base import Facts, ToolContext, ToolResult, need, tool
+from tools.workspace import Experiment, Score, Workspace
+
+# What saving, scoring and delivering the student take after a training that uses all the time it is given.
+SECONDS_TO_DELIVER = 60.0
+LEAST_SECONDS = 20.0
+NAMED_LABELS = 3
+
+
+def _can_train(workspace: Workspace, facts: Facts) -> str | None:
+    return None if workspace.datasets else "there are no training rows yet"
+
+
+def _choices(workspace: Workspace) -> dict[str, list[Any]]:
+    kept = [m["id"] for m in workspace.models if m["kept"]]
+    return {"data": [d.handle for d in workspace.datasets]} | ({"base": [*kept, None]} if kept else {})
+
+
+@tool(precondition=_can_train, choices=_choices)
+async def fine_tune(
+    ctx: ToolContext,
+    *,
+    method: Annotated[
+        Literal["frozen", "full"],
+        Field(description="frozen: seconds, only a head on the frozen encoder; full: minutes, the encoder too"),
+    ] = "full",
+    data: Annotated[list[str] | None, Field(min_length=1, description="leave out for all rows in use")] = None,
+    epochs: Annotated[int | None, Field(ge=1, le=30, description="leave out: chosen, with early stopping")] = None,
+    learning_rate: Annotated[float | None, Field(ge=1e-6, le=1e-3, description="leave out: 5e-5")] = None,
+    base: Annotated[str | None, Field(description="the base model; leave out for the best ranked")] = None,
+) -> ToolResult:
+    """Train a student on the rows in use and the examples, and score it on validation."""
+    from p2m.data.referee import open_validation
+    from p2m.train.recipe import Recipe
+
+    if ctx.task.kind != "classify":
+        raise ToolFailure("precondition", f"a student for the kind {ctx.task.kind} cannot be trained yet")
+    held_out = need(ctx.workspace.held_out, "precondition", "no rows are held out yet")
+    name, folder = _base(ctx, base)
+    handles = tuple(data) if data else tuple(d.handle for d in ctx.workspace.datasets)
+    ctx.progress("checking the rows against the held-out ones", None)
+    training = await asyncio.to_thread(_assemble, ctx, handles)
+    recipe = Recipe(
+        base=str(folder),
+        labels=ctx.task.labels,
+        metric=ctx.task.metric,
+        method=method,
+        seed=ctx.seed,
+        epochs=epochs,
+        seconds=_seconds(ctx),
+    )
+    if learning_rate is not None:
+        recipe = replace(recipe, learning_rate=learning_rate)
+    model = ctx.store.handle(
+        "m",
+        rows=digest([[r.input, r.output, r.probs] for r in training.rows]),
+        base=await asyncio.to_thread(_weights_digest, folder),
+        held_out=held_out.handle,
+        recipe={k: v for k, v in asdict(recipe).items() if k not in ("base", "seconds")},
+    )
+    validation = open_validation(ctx.store, held_out.handle)
+    if not ctx.store.has(model):
+        await _train(ctx, model, recipe, name, training, validation)
+    return _result(ctx, model, handles, validation)
+
+
+@dataclass(frozen=True)
+class _Training:
+    """The rows to train on, and how many were taken out, by reason."""
+
+    rows: list[Row]
+    removed: dict[str, int]
+
+
+def _assemble(ctx: ToolContext, handles: Sequence[str]) -> _Training:
+    """The datasets' rows and the demonstrations, once each, without what repeats a held-out row.
+
+    Raises ``ToolFailure`` ``precondition`` where a label is left without rows.
+    """
+    from p2m.data.near import HeldOutGuard
+    from p2m.data.referee import guard_texts
+    from p2m.train.embed import Embedder
+
+    assert ctx.workspace.held_out is not None
+    rows = [Row(e.input, e.output, "demonstration") for e in ctx.task.examples]
+    rows += [row for handle in handles for row in ctx.store.rows(handle)]
+    labels = set(ctx.task.labels)
+    once = list({(row.input, row.output): row for row in reversed(rows) if row.output in labels}.values())[::-1]
+    # Rows were checked when they came in, but perhaps against other held-out rows.
+    guard = HeldOutGuard(guard_texts(ctx.store, ctx.workspace.held_out.handle), Embedder.default().embed)
+    admitted = guard.admit(once)
+    counts = Counter(row.output for row in admitted.kept)
+    if missing := [label for label in ctx.task.labels if not counts[label]]:
+        named = ", ".join(missing[:10])
+        raise ToolFailure("precondition", f"no row has the label {named}: generate or import some first")
+    removed = {"repeated": len([r for r in rows if r.output in labels]) - len(once)}
+    removed["unknown_label"] = sum(row.output not in labels for row in rows)
+    return _Training(admitted.kept, {k: n for k, n in {**removed, **admitted.counts}.items() if n})
+
+
+def _base(ctx: ToolContext, asked: str | None) -> tuple[str, Path]:
+    """Name and folder of the model to start from: asked for, else the best ranked, else the task's, else the pack's."""
+    from p2m import pack
+    from p2m.train.embed import DEFAULT_BASE
+
+    ranked = {m["id"]: Path(m["path"]) for m in ctx.workspace.models if m["kept"]}
+    wanted = asked or next(iter(ranked), None) or ctx.task.student.base or DEFAULT_BASE
+    if wanted in ranked:
+        return wanted, ranked[wanted]
+    if wanted in pack.NAMES:
+        return wanted, pack.require(wanted)
+    # Only the person's own words name a folder; a planner chooses among the ranked ones.
+    if wanted == ctx.task.student.base:
+        return wanted, Path(wanted)
+    known = ", ".join(ranked) or "none; call rank_models"
+    raise ToolFailure("invalid_args", f"there is no base model {wanted!r}; ranked are: {known}")
+
+
+def _weights_digest(folder: Path) -> str:
+    return digest([[f.name, file_digest(f)] for f in sorted(folder.glob("*.safetensors"))])
+
+
+def _seconds(ctx: ToolContext) -> float | None:
+    left = ctx.seconds_left()
+    return None if left is None else max(LEAST_SECONDS, left - SECONDS_TO_DELIVER)
+
+
+async def _train(
+    ctx: ToolContext, model: str, recipe: Any, base: str, training: _Training, validation: list[Row]
+) -> None:
+    from p2m.train.child import run_child
+    from p2m.train.job import write_job
+    from p2m.train.recipe import Progress
+
+    def on_progress(now: Progress) -> None:
+        score = "" if now.validation is None else f", validation {now.validation:.3f}"
+        text = f"epoch {now.epoch} of {now.epochs}{score}, loss {now.loss:.3f}, {now.examples_per_second:.0f} rows/s"
+        ctx.progress(f"{text}, {now.eta:.0f} s left", now.step / now.steps)
+
+    with ctx.store.writing(model) as folder:
+        job = folder / "job"
+        job.mkdir()
+        write_job(job, recipe, training.rows, validation)
+        ctx.progress(f"training on {len(training.rows)} rows", 0.0)
+        result = await run_child(job, on_progress)
+        (job / "model").rename(folder / "model")
+        (job / "validation_predictions.jsonl").rename(folder / "validation_predictions.jsonl")
+        shutil.rmtree(job)
+        meta = {"base": base, "removed": training.removed, "recipe": asdict(recipe), "result": asdict(result)}
+        write_atomic(folder / "meta.json", json.dumps(meta, ensure_ascii=False, indent=1))
+
+
+def _result(ctx: ToolContext, model: str, handles: tuple[str, ...], validation: list[Row]) -> ToolResult:
+    from p2m.evaluate.intervals import interval
+    from p2m.evaluate.metrics import per_label
+    from p2m.evaluate.predict import read_labels
+
+    meta, golds, labels = ctx.store.meta(model), [row.output for row in validation], ctx.task.labels
+    predictions = read_labels(ctx.store.path(model) / "validation_predictions.jsonl")
+    score = Score(**interval(ctx.task.metric, golds, predictions, labels=labels).as_dict(), split="validation")
+    by_label = [s for s in per_label(golds, predictions, labels) if s.support]
+    result, recipe = meta["result"], meta["recipe"]
+    experiment = Experiment(
+        model=model,
+        method=recipe["method"],
+        base=meta["base"],
+        data=handles,
+        rows=result["rows"],
+        score=score,
+        per_label={s.label: round(s.recall, 4) for s in by_label},
+        seconds=round(result["seconds"], 1),
+    )
+    text = (
+        f"{model} ({experiment.method}, {experiment.rows} rows): {score.metric} {score.value:.3f} "
+        f"[{score.low:.3f}, {score.high:.3f}] on {score.n} validation rows. {_standing(ctx, experiment)}"
+    )
+    weakest = sorted(by_label, key=lambda s: s.recall)[:NAMED_LABELS]
+    text += " Lowest recall: " + ", ".join(f"{s.label} {s.recall:.2f}" for s in weakest) + "."
+    return ToolResult(text, _display(text, meta), {"experiment": asdict(experiment), "removed": meta["removed"]})
+
+
+def _standing(ctx: ToolContext, new: Experiment) -> str:
+    """How the student stands to the target, the baselines and the best before it."""
+    parts, value = [], new.score.value
+    if ctx.task.target is not None:
+        parts.append(f"target {ctx.task.target:.3f} {'met' if value >= ctx.task.target else 'not met'}")
+    others = [b for b in ctx.workspace.baselines if not b.is_llm]
+    if strongest := max(others, key=lambda b: b.score.value, default=None):
+        parts.append(f"best baseline {strongest.score.value:.3f} ({strongest.system})")
+    best = ctx.workspace.best
+    if best is not None and best.model != new.model:
+        parts.append(
+            f"{'better than' if value > best.score.value else 'not better than'} {best.model} {best.score.value:.3f}"
+        )
+    return "; ".join(parts).capitalize() + "." if parts else ""
+
+
+def _display(text: str, meta: dict[str, Any]) -> str:
+    result = meta["result"]
+    lines = [text, "", "| epoch | loss | validation |", "| --: | --: | --: |"]
+    for epoch in result["epochs"]:
+        loss = "head only" if epoch["loss"] is None else f"{epoch['loss']:.3f}"
+        kept = " (kept)" if epoch["epoch"] == result["best_epoch"] else ""
+        lines.append(f"| {epoch['epoch']} | {loss} | {epoch['validation']:.3f}{kept} |")
+    notes = []
+    if result["truncated"]:
+        notes.append(f"{result['truncated']} rows cut at {result['max_length']} tokens")
+    if result["weighted"]:
+        notes.append("rows weighted, as the labels are unbalanced")
+    if result["out_of_time"]:
+        notes.append("stopped early: the time was up")
+    notes += [f"{count} rows left out: {reason}" for reason, count in meta["removed"].items()]
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes)]).rstrip()
