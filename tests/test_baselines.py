@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from tiny_model import LABELS, make_encoder, rows
 
 from p2m.evaluate.baselines import Majority, embeddings, run_baselines, tfidf
 from p2m.rows import Row
 from p2m.train.embed import Embedder
+from tests.tiny_model import LABELS, make_encoder, rows
 
 
 @pytest.fixture(scope="module")

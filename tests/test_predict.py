@@ -9,7 +9,6 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from tiny_model import FILLER, LABELS, make_encoder, rows
 
 from p2m.errors import BadInput
 from p2m.evaluate import predict
@@ -17,6 +16,7 @@ from p2m.evaluate.predict import Prediction, Predictor, read_labels, write_predi
 from p2m.train.fit import train
 from p2m.train.recipe import Recipe
 from p2m.train.student import Student
+from tests.tiny_model import FILLER, LABELS, make_encoder, rows
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,13 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_model import LABELS, make_encoder, rows
 
 from p2m.errors import ToolFailure
 from p2m.evaluate.predict import Predictor, read_labels
 from p2m.train import child
 from p2m.train.job import OUT_OF_MEMORY, read_recipe, write_job
 from p2m.train.recipe import Progress, Recipe
+from tests.tiny_model import LABELS, make_encoder, rows
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_model import FILLER, LABELS, make_encoder, rows
 
 from p2m.errors import BadInput
 from p2m.evaluate.predict import Predictor
@@ -18,6 +17,7 @@ from p2m.rows import Row
 from p2m.train.fit import train
 from p2m.train.recipe import Epoch, Progress, Recipe, TrainResult, better
 from p2m.train.student import Student
+from tests.tiny_model import FILLER, LABELS, make_encoder, rows
 
 
 @pytest.fixture(scope="module")
