@@ -10,6 +10,7 @@ import pytest
 
 from p2m.llm.cache import Cache, shared
 from p2m.llm.reply import Reply, TokenLogprob, ToolCall, Usage
+from tests.conftest import ROOT
 
 REPLY = Reply(
     text="naïve ✓",
@@ -84,9 +85,9 @@ def test_a_place_that_cannot_be_written_is_a_miss(tmp_path: Path, caplog: pytest
 def test_processes_write_at_once(tmp_path: Path) -> None:
     program = f"""
 import sys
-sys.path[:0] = {sys.path!r}
+sys.path[:0] = {[str(ROOT), *sys.path]!r}
 from pathlib import Path
-from test_llm_cache import REPLY
+from tests.test_llm_cache import REPLY
 from p2m.llm.cache import Cache
 cache = Cache(Path({str(tmp_path / "cache.sqlite")!r}))
 for i in range(40):

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_llm import Break, Fail, FakeLLM, Garbage, Hang, Request, Say, scripted
 
 from p2m.errors import BadInput, BudgetExceeded, ProviderError
 from p2m.llm.client import ChatModel, Patience, many, open_model
 from p2m.llm.failures import RequestRefused, ToolsRefused
 from p2m.llm.hooks import Hooks, Spend
 from p2m.llm.reply import TokenLogprob, ToolCall, Usage
+from tests.fake_llm import Break, Fail, FakeLLM, Garbage, Hang, Request, Say, scripted
 
 HASTY = Patience(attempts=3, first_wait=0.01, longest_wait=0.05, request_seconds=60)
 ASK = [{"role": "user", "content": "Hello?"}]

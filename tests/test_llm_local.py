@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import pack_member
 
 from p2m.errors import P2MError
 from p2m.llm.client import ChatModel, many, open_model
 from p2m.llm.failures import RequestRefused
 from p2m.llm.hooks import Hooks, Spend
+from tests.conftest import pack_member
 
 SCHEMA = {
     "type": "object",
@@ -89,5 +89,5 @@ def test_a_file_that_is_no_model_says_so(tmp_path: Path) -> None:
         async with open_model(f"local:{broken}", role="teacher", use_cache=False) as model:
             await model.chat(user("hello"), max_tokens=1)
 
-    with pytest.raises(P2MError, match="cannot load .*broken.gguf"):
+    with pytest.raises(P2MError, match=r"cannot load .*broken\.gguf"):
         asyncio.run(run())

