@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from p2m.evaluate.predict import Predictor, read_labels
 from p2m.train import child
 from p2m.train.job import OUT_OF_MEMORY, read_recipe, write_job
 from p2m.train.recipe import Progress, Recipe
+from p2m.train.runtime import is_out_of_memory
 from tests.tiny_model import LABELS, make_encoder, rows
 
 
@@ -66,7 +66,7 @@ def test_it_trains_tells_and_leaves_a_model(base: Path, tmp_path: Path) -> None:
     result = asyncio.run(child.run_child(folder, told.append))
     assert result.rows == 60 and [e.epoch for e in result.epochs] == [0, 1, 2]
     assert result == child.read_result(folder)
-    assert told and told[-1].step == told[-1].steps
+    assert told and told[-1].step == told[-1].steps and told[-1].eta == 0
     predictions = Predictor(folder / "model").predict([row.input for row in rows(30, 1)])
     assert read_labels(folder / "validation_predictions.jsonl") == [p.label for p in predictions]
     assert children_of(folder) == []
@@ -124,20 +124,24 @@ def test_a_bug_in_the_child_is_a_crash_with_its_last_line(base: Path, tmp_path: 
     assert caught.value.kind == "crash" and "no such label" in str(caught.value)
 
 
-@pytest.mark.parametrize("code", [OUT_OF_MEMORY, -signal.SIGKILL])
-def test_out_of_memory_says_what_to_do(code: int) -> None:
-    failure = child._failure(code, ["Killed"])
-    assert failure.kind == "crash" and "out of memory" in str(failure) and "fewer rows" in str(failure)
+def test_a_child_killed_by_the_system_was_out_of_memory(base: Path, tmp_path: Path) -> None:
+    folder = job(tmp_path / "job", base, epochs=100_000, patience=100_000)
 
+    def kill(_: Progress) -> None:
+        for pid in children_of(folder):
+            os.kill(pid, signal.SIGKILL)
 
-def test_a_child_that_cannot_allocate_is_out_of_memory(base: Path, tmp_path: Path) -> None:
-    """A real failed allocation: a model whose embeddings would take 80 TB."""
-    folder = job(tmp_path / "job", base, epochs=1)
-    recipe = json.loads((folder / "job.json").read_text())
-    huge = make_encoder(tmp_path / "huge")
-    config = json.loads((huge / "config.json").read_text())
-    (huge / "config.json").write_text(json.dumps({**config, "type_vocab_size": 2_000_000_000_000 // 32 * 10}))
-    (folder / "job.json").write_text(json.dumps({**recipe, "base": str(huge)}))
     with pytest.raises(ToolFailure) as caught:
-        asyncio.run(child.run_child(folder, lambda _: None))
-    assert caught.value.kind == "crash" and "out of memory" in str(caught.value)
+        asyncio.run(child.run_child(folder, kill))
+    assert caught.value.kind == "crash"
+    assert "out of memory" in str(caught.value) and "fewer rows" in str(caught.value)
+
+
+def test_a_failed_allocation_is_told_from_other_errors() -> None:
+    import torch
+
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(10**15)
+    assert is_out_of_memory(caught.value) and is_out_of_memory(MemoryError())
+    assert not is_out_of_memory(RuntimeError("shapes do not match"))
+    assert "out of memory" in str(child._failure(OUT_OF_MEMORY, []))

@@ -102,7 +102,7 @@ def test_it_learns_and_full_is_no_worse_than_the_head_it_starts_from(base: Path)
     assert full.epochs[0] == frozen.epochs[0]
     best = next(e for e in full.epochs if e.epoch == full.best_epoch)
     assert best.validation >= 0.9 and best.validation >= frozen.epochs[0].validation
-    assert told[-1].step == told[-1].steps and told[-1].examples_per_second > 0
+    assert told and all(p.step <= p.steps and p.examples_per_second > 0 for p in told)
     assert full.epochs[-1].loss < full.epochs[1].loss  # type: ignore[operator]
 
 

@@ -14,7 +14,6 @@ from p2m.errors import ToolFailure
 if TYPE_CHECKING:
     from p2m.catalog.base import Catalog
     from p2m.llm.client import ChatModel
-
     from p2m.store import Store
     from p2m.task.spec import TaskSpec
     from tools.workspace import Workspace
@@ -78,8 +77,11 @@ class Tool:
         schema = {**self.parameters, "properties": {k: dict(v) for k, v in self.parameters["properties"].items()}}
         for name, values in self.choices(workspace).items():
             prop = schema["properties"][name]
-            if prop.get("type") == "array":
-                prop["items"] = {"enum": values}
+            kinds = (prop, *prop.get("anyOf", ()))
+            if array := next((kind for kind in kinds if kind.get("type") == "array"), None):
+                narrowed = {**array, "items": {"enum": values}}
+                others = [kind for kind in prop.get("anyOf", ()) if kind is not array]
+                schema["properties"][name] = {**prop, "anyOf": [narrowed, *others]} if others else narrowed
             else:
                 schema["properties"][name] = {
                     **{k: prop[k] for k in ("description", "default") if k in prop},

@@ -19,6 +19,7 @@ from p2m.errors import EXIT_INTERRUPTED, P2MError
 from p2m.files import write_atomic
 from p2m.rows import Row, read_rows, write_rows
 from p2m.train.recipe import Progress, Recipe
+from p2m.train.runtime import is_out_of_memory
 
 OUT_OF_MEMORY = 75
 
@@ -62,10 +63,8 @@ def main(folder: Path, parent: int) -> int:
     except P2MError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    except MemoryError:
-        return OUT_OF_MEMORY
-    except RuntimeError as error:
-        if "DefaultCPUAllocator" in str(error):  # torch's way to say that malloc failed
+    except (MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
             return OUT_OF_MEMORY
         raise
     return 0

@@ -77,7 +77,14 @@ def load_model(folder: Path, auto_class: str, **kwargs: Any) -> Any:
     try:
         return factory.from_pretrained(str(folder), dtype=torch.float32, use_safetensors=True, **SAFE_LOADING, **kwargs)
     except (OSError, ValueError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         raise BadInput(f"this folder has no model that loads: {_first_line(error)}", where=str(folder)) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether this is how Python or torch says that an allocation failed."""
+    return isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _first_line(error: BaseException) -> str:
