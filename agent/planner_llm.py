@@ -13,7 +13,7 @@ from p2m.llm.client import ChatModel
 from tools.base import Tool
 
 TURN_TOKENS = 400
-WHY_LENGTH = 240
+WHY_LENGTH = 200
 
 
 class LLMPlanner:

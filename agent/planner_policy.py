@@ -11,7 +11,7 @@ from agent.planner import Turn, View
 from agent.state import RunState
 from p2m.task.spec import TaskSpec
 
-FIRST_BATCH_PER_LABEL = 30
+FIRST_BATCH, FIRST_BATCH_PER_LABEL = 160, 30
 AIMED_BATCH = 60
 ENOUGH_REAL_ROWS_PER_LABEL = 25
 Step = tuple[str, dict[str, Any], str]
@@ -70,7 +70,7 @@ def _first_data(view: View) -> Step | None:
     real = sum(d.rows for d in workspace.datasets if d.source != "generated")
     if real >= ENOUGH_REAL_ROWS_PER_LABEL * labels or any(d.source == "generated" for d in workspace.datasets):
         return None
-    n = _affordable(view, FIRST_BATCH_PER_LABEL * labels, share=0.5)
+    n = _affordable(view, max(FIRST_BATCH, FIRST_BATCH_PER_LABEL * labels), share=0.5)
     return "generate_batch", {"n": n}, f"too few training rows: write {n} over all labels"
 
 

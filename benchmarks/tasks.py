@@ -1,9 +1,9 @@
-"""Four real tasks, four examples a class, the embedded teacher, no retrieval: is the student better than few-shot peers?
+"""Four real tasks, four examples a class, the embedded teacher, no retrieval: does the student beat few-shot peers?
 
     python benchmarks/tasks.py [--fast] [--json FILE] [--seed N]
 
-p2m is run as a user runs it (`p2m run`, policy planner by default; P2M_BENCH_PLANNER overrides), with a labelled file of
-which a third chooses between students (validation) and two thirds are the sealed test. Every system is scored on that
+p2m is run as a user runs it (`p2m run`, policy planner by default; P2M_BENCH_PLANNER overrides), with a labelled file
+of which half chooses between students (validation) and half is the sealed test. Every system is scored on that
 test: the student, frozen embeddings + logistic regression and a full fine-tune on the examples alone, setfit on the
 same examples, and the teacher's few-shot answers (on a sample of it, as its n says). Finished tasks are kept in
 benchmarks/.work and not run again: delete it to start over.
@@ -28,10 +28,18 @@ from p2m.evaluate.intervals import wilson
 
 PER_CLASS = 4
 HELD_OUT = 300
-INTENTS = (
-    "card_arrival lost_or_stolen_card exchange_rate declined_card_payment top_up_failed "
-    "request_refund change_pin cash_withdrawal_charge age_limit transfer_timing"
-).split()
+INTENTS = [
+    "card_arrival",
+    "lost_or_stolen_card",
+    "exchange_rate",
+    "declined_card_payment",
+    "top_up_failed",
+    "request_refund",
+    "change_pin",
+    "cash_withdrawal_charge",
+    "age_limit",
+    "transfer_timing",
+]
 Pair = tuple[str, str]
 
 
@@ -83,7 +91,9 @@ def draw(examples: list[Pair], held_out: list[Pair], n: int, seed: int) -> tuple
     return shots, rng.sample(rest, min(n, len(rest)))
 
 
-def run_p2m(work: Path, name: str, instruction: str, shots: list[Pair], held_out: list[Pair], fast: bool, seed: int) -> Path:
+def run_p2m(
+    work: Path, name: str, instruction: str, shots: list[Pair], held_out: list[Pair], fast: bool, seed: int
+) -> Path:
     """One `p2m run`, resumed where an earlier one stopped; gives its folder."""
     work.mkdir(parents=True, exist_ok=True)
     front = {
@@ -93,7 +103,7 @@ def run_p2m(work: Path, name: str, instruction: str, shots: list[Pair], held_out
         "metric": "accuracy",
         "validation": "held-out.csv",
         "examples": [{"input": x, "output": y} for x, y in shots],
-        "budget": {"minutes": 4 if fast else 25, "examples": 60 if fast else 600, "steps": 8 if fast else 20},
+        "budget": {"minutes": 2 if fast else 8, "examples": 40 if fast else 320, "steps": 6 if fast else 14},
     }
     (work / "task.md").write_text(f"---\n{json.dumps(front, ensure_ascii=False, indent=1)}\n---\n{instruction}\n")
     with (work / "held-out.csv").open("w", newline="", encoding="utf-8") as handle:
@@ -127,9 +137,18 @@ def measure(run: Path, seed: int) -> list[dict[str, Any]]:
     for system in ("full fine-tune on the examples", "setfit on the examples"):
         started = time.monotonic()
         say(f"  {system}")
-        job = {"system": system, "shots": shots, "texts": [r.input for r in test], "labels": state.task.labels, "seed": seed}
+        job = {
+            "system": system,
+            "shots": shots,
+            "texts": [r.input for r in test],
+            "labels": state.task.labels,
+            "seed": seed,
+        }
         out = subprocess.run(
-            [sys.executable, str(Path(__file__).with_name("few_shot.py"))], input=json.dumps(job), text=True, capture_output=True
+            [sys.executable, str(Path(__file__).with_name("few_shot.py"))],
+            input=json.dumps(job),
+            text=True,
+            capture_output=True,
         )
         if out.returncode:
             sys.exit(f"{system} failed:\n{out.stderr[-2000:]}")

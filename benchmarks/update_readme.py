@@ -1,6 +1,6 @@
 """Copy the measured numbers into README: from benchmarks/results/*.json and the demo's transcript, never by hand.
 
-    python benchmarks/update_readme.py [--demo TRANSCRIPT]
+python benchmarks/update_readme.py [--demo TRANSCRIPT]
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ def tasks() -> str:
     """The table of benchmarks/tasks.py."""
     found = json.loads((RESULTS / "tasks.json").read_text(encoding="utf-8"))
     rows = [
-        [r["task"], r["system"], f"{r['accuracy']:.3f}", f"{r['low']:.3f}–{r['high']:.3f}", r["n"]] for r in found["rows"]
+        [r["task"], r["system"], f"{r['accuracy']:.3f}", f"{r['low']:.3f}–{r['high']:.3f}", r["n"]]
+        for r in found["rows"]
     ]
     gains = found["summary"]["gain_where_teacher_leads"]
     lead = "; ".join(f"{name} {100 * gain:+.1f} points" for name, gain in gains.items()) or "on none of these"
-    text = "Where the teacher is 20 points or more above every few-shot student, the gain of ours over the best of them: "
+    text = (
+        "Where the teacher is 20 points or more above every few-shot student, the gain of ours over the best of them: "
+    )
     return table(["task", "system", "accuracy", "95% interval", "n"], rows) + f"\n\n{text}{lead}."
 
 
@@ -29,7 +32,13 @@ def train_speed() -> str:
     """The rows and the ratio of benchmarks/train_speed.py."""
     found = json.loads((RESULTS / "train_speed.json").read_text(encoding="utf-8"))
     rows = [
-        [r["system"], f"{r['examples_per_second']:.1f}", f"{r['accuracy']:.3f}", f"{r['low']:.3f}–{r['high']:.3f}", r["n"]]
+        [
+            r["system"],
+            f"{r['examples_per_second']:.1f}",
+            f"{r['accuracy']:.3f}",
+            f"{r['low']:.3f}–{r['high']:.3f}",
+            r["n"],
+        ]
         for r in found["rows"]
     ]
     summary = found["summary"]

@@ -15,11 +15,38 @@ from typing import Any
 LABELS = ("person", "place", "number")
 _PARTS = {
     "person": (["Who", "Which person", "What leader", "Whose team"], ["wrote", "painted", "founded", "led", "won"]),
-    "place": (["Where", "In which city", "In what country", "Which town is it where"], ["stands", "lies", "flows", "ended"]),
+    "place": (
+        ["Where", "In which city", "In what country", "Which town is it where"],
+        ["stands", "lies", "flows", "ended"],
+    ),
     "number": (["How many", "How much", "What count of", "How often"], ["cost", "counted", "weighed", "remained in"]),
 }
-_THINGS = "harbour novel bridge garden orchestra mill museum railway comet island statue forest market glacier".split()
-_TAILS = "in spring, before the war, last year, by the river, near the border, on Sunday, in 1907, at night".split(", ")
+_THINGS = [
+    "harbour",
+    "novel",
+    "bridge",
+    "garden",
+    "orchestra",
+    "mill",
+    "museum",
+    "railway",
+    "comet",
+    "island",
+    "statue",
+    "forest",
+    "market",
+    "glacier",
+]
+_TAILS = [
+    "in spring",
+    "before the war",
+    "last year",
+    "by the river",
+    "near the border",
+    "on Sunday",
+    "in 1907",
+    "at night",
+]
 
 
 def write(label: str, n: int, seed: str) -> list[str]:
@@ -53,7 +80,8 @@ def answer(body: dict[str, Any]) -> str:
         return json.dumps({"inputs": write(found[2], int(found[1]), seed)})
     if "different subjects" in prompt:
         return json.dumps({"subjects": _THINGS + _TAILS})
-    if "A rule book would now call" in prompt:  # a planner that takes the advice
-        tool, arguments = re.findall(r"A rule book would now call (\w+) (\{.*\}), because", prompt)[-1]
-        return json.dumps({"why": "I take the rule book's advice.", "tool": tool, "arguments": json.loads(arguments)})
+    if "Suggested next call:" in prompt:  # a planner that takes the advice
+        tool, arguments = re.findall(r"Suggested next call: (\w+) (\{.*\})", prompt)[-1]
+        action = {"why": "I take the rule book's advice.", "tool": tool, "arguments": json.loads(arguments)}
+        return json.dumps(action)
     return label_of(prompt)

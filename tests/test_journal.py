@@ -42,7 +42,15 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 def test_every_durable_event_survives_json() -> None:
     for cls in DURABLE.values():
         fields = {
-            name: (() if "tuple" in str(f.type) else {} if "dict" in str(f.type) else 0 if f.type in ("int", "float") else "x")
+            name: (
+                ()
+                if "tuple" in str(f.type)
+                else {}
+                if "dict" in str(f.type)
+                else 0
+                if f.type in ("int", "float")
+                else "x"
+            )
             for name, f in cls.__dataclass_fields__.items()
         }
         event = cls(**fields)

@@ -46,7 +46,9 @@ def task(tmp_path: Path) -> Path:
 
 def write_task(folder: Path, **more: Any) -> Path:
     """A task file beside its labelled rows."""
-    examples = [{"input": t, "output": label} for label in script.LABELS for t in script.write(label, 3, f"demo {label}")]
+    examples = [
+        {"input": t, "output": label} for label in script.LABELS for t in script.write(label, 3, f"demo {label}")
+    ]
     front = {"name": "smoke", "kind": "classify", "labels": list(script.LABELS), "validation": "held.csv"}
     front |= {"target": 0.9, "examples": examples, "budget": {"steps": 10, "examples": 120}, **more}
     (folder / "task.md").write_text(f"---\n{json.dumps(front)}\n---\nSay what kind of answer a question asks for.\n")
@@ -106,7 +108,9 @@ print(pipeline("text-classification", model={str(run / "model")!r})("Where stand
 
 def test_the_llm_planner_plans_the_same_loop(task: Path, teacher: FakeLLM, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    done = p2m("run", task, "--out", run, "--planner", teacher.endpoint, "--teacher", teacher.endpoint, home=tmp_path / "h")
+    done = p2m(
+        "run", task, "--out", run, "--planner", teacher.endpoint, "--teacher", teacher.endpoint, home=tmp_path / "h"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     turns = state_of(run).turns
     assert turns and all(t.by == "planner" and t.malformed is None and t.text for t in turns)
@@ -119,7 +123,7 @@ def test_resume_from_every_prefix_gives_the_same_state(task: Path, teacher: Fake
     whole = state_of(run).essence()
     lines = (run / journal.FILE).read_bytes().splitlines(keepends=True)
     kinds = [json.loads(line)["type"] for line in lines]
-    # A prefix that ends in progress or spend leaves the same open call as the event before it: one of each run is enough.
+    # A prefix that ends in progress or spend leaves the same open call as the event before it.
     cuts = [n for n in range(1, len(lines)) if kinds[n - 1] not in ("ToolProgress", "LLMSpend", "Retry")]
     loop_in_this_process(run, home, lines, cuts, whole)
 
@@ -168,7 +172,9 @@ def test_kill_9_at_ten_moments_then_resume(task: Path, teacher: FakeLLM, tmp_pat
     command: list[str] = ["run", str(task), "--out", str(run), *args]
     other = environment(tmp_path / "other-home")  # its own cache: what a kill loses is really lost
     for _ in range(10):
-        process = subprocess.Popen([*P2M, *command], cwd=ROOT, env=other, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            [*P2M, *command], cwd=ROOT, env=other, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
         try:
             process.wait(timeout=2 + rng.random() * seconds * 0.6)
         except subprocess.TimeoutExpired:
@@ -229,7 +235,17 @@ def test_a_teacher_that_dies_mid_batch_loses_no_row(task: Path, tmp_path: Path) 
         return script.answer(request.body) if request.number % 3 else Fail(400, "refused")
 
     with FakeLLM(dies) as server:
-        done = p2m("run", task, "--out", tmp_path / "r", "--planner", "policy", "--teacher", server.endpoint, home=tmp_path / "h")
+        done = p2m(
+            "run",
+            task,
+            "--out",
+            tmp_path / "r",
+            "--planner",
+            "policy",
+            "--teacher",
+            server.endpoint,
+            home=tmp_path / "h",
+        )
     assert done.returncode in (0, 3), done.stdout + done.stderr
     batch = next(c for c in state_of(tmp_path / "r").calls if c.tool == "generate_batch")
     assert batch.error is None and "call_failed" in batch.text
@@ -285,7 +301,7 @@ def test_the_sealed_test_is_never_in_a_planners_prompt(task: Path, teacher: Fake
     from p2m.rows import read_rows
 
     test = read_rows(run / "artifacts" / state.workspace.held_out.handle / "test.jsonl")
-    seen = "\n".join(r.last for r in teacher.requests if "A rule book would now call" in r.last)
+    seen = "\n".join(r.last for r in teacher.requests if "Suggested next call:" in r.last)
     assert seen and not any(row.input in seen for row in test)
     opened = [i for i, e in enumerate(_events(run)) if isinstance(e, ToolStarted) and e.tool == "deliver"]
     spoke = [i for i, e in enumerate(_events(run)) if isinstance(e, PlannerSpoke)]
