@@ -5,7 +5,8 @@
 Snips intents (7 classes). Each measurement is a process of its own; the systems take turns, so that a machine that
 slows down slows them all, and the median of their runs counts. The accuracy is of the first run, on the published test.
 p2m trains in bf16 where the CPU has it, batches texts of like length and leaves the word embeddings as they are;
-Trainer's defaults are float32 and 8 rows a batch. Trainer with p2m's 16 rows a batch is shown beside. Run it on a quiet machine.
+Trainer's defaults are float32 and 8 rows a batch. Trainer with p2m's 16 rows a batch is shown beside. Run it on a
+quiet machine.
 """
 
 from __future__ import annotations

@@ -53,9 +53,9 @@ def write(label: str, n: int, seed: str) -> list[str]:
     """``n`` questions whose answer is a ``label``."""
     rng = random.Random(seed)
     starts, verbs = _PARTS[label]
+    pick = rng.choice
     return [
-        f"{rng.choice(starts)} {rng.choice(verbs)} the {rng.choice(_THINGS)} and the {rng.choice(_THINGS)} {rng.choice(_TAILS)}?"
-        for _ in range(n)
+        f"{pick(starts)} {pick(verbs)} the {pick(_THINGS)} and the {pick(_THINGS)} {pick(_TAILS)}?" for _ in range(n)
     ]
 
 
