@@ -84,7 +84,7 @@ def test_a_run_from_task_to_model(task: Path, teacher: FakeLLM, tmp_path: Path) 
     done = p2m("run", task, "--out", run, "--planner", "policy", "--teacher", teacher.endpoint, home=home)
     assert done.returncode == 0, done.stdout + done.stderr
     state = state_of(run)
-    tools = [c.tool for c in state.calls]
+    tools = [e.tool for e in _events(run) if isinstance(e, ToolStarted)]
     assert tools[0] == "hold_out" and tools[-1] == "deliver"
     assert tools.index("hold_out") < tools.index("generate_batch")
     assert tools.index("baselines") < tools.index("fine_tune")
