@@ -22,7 +22,8 @@ TOP_CONFUSIONS = 15
 @dataclass(frozen=True)
 class Evaluation:
     """``estimates``: the task's metric first, then accuracy and macro-F1 where it is neither. ``confusions`` holds
-    (gold, predicted, count) of every pair that occurs; ``truncated`` counts texts longer than the model reads."""
+    (gold, predicted, count) of every pair that occurs; ``truncated`` counts texts longer than the model reads.
+    ``used_for`` says what the run itself did with this file, empty where it never saw it."""
 
     file: str
     n: int
@@ -30,6 +31,7 @@ class Evaluation:
     per_label: tuple[LabelScore, ...]
     confusions: tuple[tuple[str, str, int], ...]
     truncated: int
+    used_for: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; the estimates are keyed by their metric."""
@@ -73,7 +75,13 @@ def evaluation(
         per_label=tuple(per_label(golds, predicted, task.labels)),
         confusions=tuple(confusions(golds, predicted)),
         truncated=predictor.truncated,
+        used_for=_used_for(file, task),
     )
+
+
+def _used_for(file: str, task: TaskSpec) -> str:
+    uses = {task.train: "to train on", task.validation: "to choose the model by"}
+    return next((use for path, use in uses.items() if path and Path(path).resolve() == Path(file).resolve()), "")
 
 
 def _there(column: str | None, columns: Sequence[str]) -> str | None:
@@ -94,6 +102,8 @@ def print_evaluation(result: Evaluation, stream: TextIO) -> None:
     line(f"{result.file}: {result.n} rows, 95% intervals")
     for place, e in enumerate(result.estimates):
         line(f"  {e.metric:<12} {e.value:.3f}  ({e.low:.3f} to {e.high:.3f})", "bold" if place == 0 else "")
+    if result.used_for:
+        line(f"  the run had this file {result.used_for}: new rows may score lower, see its report", "yellow")
     if result.truncated:
         line(f"  {result.truncated} of the texts are longer than the model reads and were cut", "yellow")
     line()
