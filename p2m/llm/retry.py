@@ -33,8 +33,10 @@ def retrying(patience: Patience, on_retry: Callable[[str, int, float], None]) ->
     from tenacity import AsyncRetrying, retry_if_exception, wait_exponential, wait_random
 
     began, tries = time.monotonic(), 0
-    growing = wait_exponential(multiplier=patience.first_wait, max=patience.longest_wait)
-    growing = growing + wait_random(0, patience.first_wait)  # so that parallel calls do not come back all at once
+    # The random part keeps parallel calls from coming back all at once.
+    growing = wait_exponential(multiplier=patience.first_wait, max=patience.longest_wait) + wait_random(
+        0, patience.first_wait
+    )
 
     def wait(state: RetryCallState) -> float:
         error = _error(state)
