@@ -67,3 +67,15 @@ def left(state: RunState, seconds_now: float | None = None) -> Left:
         llm_calls=None if limits.llm_calls is None else limits.llm_calls - (spend.calls - spend.cached),
         steps=None if limits.steps is None else limits.steps - state.steps,
     )
+
+
+def used(state: RunState) -> dict[str, float]:
+    """What the run has used of each limit, in the limits' own units."""
+    return {
+        "minutes": state.seconds / 60,
+        "examples": state.generated,
+        "usd": state.spend.usd,
+        "tokens": state.spend.tokens,
+        "llm_calls": state.spend.calls - state.spend.cached,
+        "steps": state.steps,
+    }

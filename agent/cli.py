@@ -88,7 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     resume = command("resume", "go on with a run after Ctrl-C, a crash or a spent budget")
     resume.add_argument("run", metavar="RUN", help="a run's folder or name")
-    _budget(resume)
+    _budget(resume, "on top of what is spent")
     resume.add_argument("--json", action="store_true", help="events as JSON lines on standard output")
 
     runs = command("runs", "list the runs: task, status, best score and interval, spend, time")
@@ -135,12 +135,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _budget(parser: argparse.ArgumentParser) -> None:
+def _budget(parser: argparse.ArgumentParser, counted: str = "in all") -> None:
     group = parser.add_argument_group(
         "budget (a call that would pass a limit is not made; the best so far is delivered)"
     )
-    group.add_argument("--budget-minutes", metavar="N", help="work time in all")
-    group.add_argument("--budget-examples", metavar="N", help="training rows that the teacher may write")
+    group.add_argument("--budget-minutes", metavar="N", help=f"minutes of work, {counted}")
+    group.add_argument("--budget-examples", metavar="N", help=f"training rows that the teacher may write, {counted}")
     group.add_argument("--budget-usd", metavar="X", help="dollars")
     group.add_argument("--budget-tokens", metavar="N", help="LLM tokens, in and out")
     group.add_argument("--budget-steps", metavar="N", help="tool calls that a planner may make")

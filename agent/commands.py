@@ -46,17 +46,20 @@ def run(args: argparse.Namespace) -> int:
 
 
 def resume(args: argparse.Namespace) -> int:
+    from agent.budget import used
     from agent.session import parts_for, quiet_libraries, read_limits
 
     quiet_libraries()
     run_dir = find_run(args.run)
     state = load_state(run_dir)
-    new_budget = read_limits({name: getattr(args, f"budget_{name}") for name in BUDGET_OPTIONS}).model_dump(
-        exclude_none=True
-    )
-    if state.ended and state.ended.status == "met" and not new_budget:
+    more = read_limits({name: getattr(args, f"budget_{name}") for name in BUDGET_OPTIONS}).model_dump(exclude_none=True)
+    if state.ended and state.ended.status in ("met", "below") and not more:
         print(f"p2m: {run_dir} has ended: {state.ended.text}", file=sys.stderr)
+        if state.ended.status == "below":
+            print(f"p2m: go on with a new budget, e.g. p2m resume {run_dir} --budget-minutes 10", file=sys.stderr)
         return state.ended.exit_code
+    spent = used(state)
+    new_budget = {name: value + spent[name] for name, value in more.items()}
     ask = _ask if state.settings.interactive else None
     return _drive(parts_for(run_dir, state.settings, new_budget=new_budget, ask=ask), args.json)
 

@@ -77,8 +77,12 @@ def console(stream: TextIO, piped_width: int) -> Console:
     """A console that takes text as it is; escape codes only on a terminal without ``NO_COLOR``."""
     from rich.console import Console
 
+    class Piped(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # `p2m log RUN | head` is no error; rich would exit with 1
+
     is_live = stream.isatty()
-    return Console(
+    return Piped(
         file=stream,
         width=None if is_live else piped_width,
         color_system="auto" if is_live and not os.environ.get("NO_COLOR") else None,

@@ -41,7 +41,7 @@ def closing(state: RunState) -> Call | None:
     """After the verdict: what is still to do to deliver the best there is; None when done or out of tries."""
     if not state.workspace.experiments:
         quick = _step(
-            state, "fine_tune", {"method": "frozen"}, "the run is over and nothing is trained: train what there is"
+            state, "fine_tune", {"method": "full"}, "the run is over and nothing is trained: train what there is"
         )
         return (obligation(state, quick) if quick else None) or quick
     if any(

@@ -27,6 +27,8 @@ Ask = Callable[[str], Awaitable[str]]
 
 def resolve_endpoint(text: str, role: str) -> str:
     """``auto`` to what it stands for here; the rest checked. Raises ``BadInput`` for what is no endpoint."""
+    if text == "auto" and role == "planner" and os.environ.get("P2M_PLANNER") == "policy":
+        text = "policy"
     if text == "policy":
         if role == "planner":
             return text

@@ -51,6 +51,7 @@ def write_task(folder: Path, **more: Any) -> Path:
     ]
     front = {"name": "smoke", "kind": "classify", "labels": list(script.LABELS), "validation": "held.csv"}
     front |= {"target": 0.9, "examples": examples, "budget": {"steps": 10, "examples": 120}, **more}
+    front = {key: value for key, value in front.items() if value is not None}
     (folder / "task.md").write_text(f"---\n{json.dumps(front)}\n---\nSay what kind of answer a question asks for.\n")
     with (folder / "held.csv").open("w", newline="") as handle:
         csv.writer(handle).writerows([("text", "label"), *script.held_out(14)])
@@ -221,13 +222,32 @@ def _events(run: Path) -> list[Any]:
         return []
 
 
-def test_a_dead_teacher_is_exit_4_and_resumable(task: Path, tmp_path: Path) -> None:
+def test_a_dead_teacher_is_exit_4_and_resumable(tmp_path: Path) -> None:
+    task = write_task(tmp_path, target=1.0)
     run, home = tmp_path / "run", tmp_path / "home"
     with FakeLLM(lambda request: Fail(401, "bad key")) as dead:
         done = p2m("run", task, "--out", run, "--planner", "policy", "--teacher", dead.endpoint, home=home)
     assert done.returncode == 4, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert any(isinstance(e, Verdict) and e.kind == "no_way" for e in _events(run))
+    assert (run / "model" / "config.json").exists(), "the best there is, from the examples alone"
+
+
+def test_without_a_labelled_file_the_held_out_rows_are_written(tmp_path: Path, teacher: FakeLLM) -> None:
+    task = write_task(tmp_path, validation=None, budget={"steps": 4, "examples": 60})
+    run = tmp_path / "run"
+    done = p2m("run", task, "--out", run, "--planner", "policy", "--teacher", teacher.endpoint, home=tmp_path / "h")
+    assert done.returncode in (0, 3), done.stdout + done.stderr
+    state = state_of(run)
+    assert state.workspace.held_out is not None and state.workspace.held_out.source == "generated"
+    assert "generated" in (run / "report.md").read_text()
+    from p2m.rows import read_rows
+
+    store = run / "artifacts"
+    held = [read_rows(store / state.workspace.held_out.handle / f"{split}.jsonl") for split in ("validation", "test")]
+    kept = {row.input for rows in held for row in rows}
+    trained = {row.input for d in state.workspace.datasets for row in read_rows(store / d.handle / "rows.jsonl")}
+    assert kept and trained and not kept & trained
 
 
 def test_a_teacher_that_dies_mid_batch_loses_no_row(task: Path, tmp_path: Path) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from p2m.data.referee import open_validation
+from p2m.errors import BudgetExceeded, ProviderError
 from p2m.evaluate.intervals import interval
 from p2m.rows import Row
 from tools.base import ToolContext, ToolResult, tool
+
+if TYPE_CHECKING:
+    from p2m.llm.client import ChatModel
 
 # Labelling a row with a local teacher takes about half a second, so it answers a named sample of the rows.
 TEACHER_ROWS = 100
@@ -43,7 +47,6 @@ async def score_baselines(
 ) -> list[dict[str, Any]]:
     """Every baseline on ``held_out``, as JSON for ``tools.workspace.Baseline``; the teacher on a sample of it."""
     from p2m.evaluate.baselines import run_baselines
-    from p2m.generate.label import label_texts
     from p2m.train.embed import Embedder
 
     task = ctx.task
@@ -57,16 +60,28 @@ async def score_baselines(
         estimate = interval(task.metric, golds, predictions, labels=task.labels)
         found.append({"system": system, "score": {**estimate.as_dict(), "split": split}, "is_llm": False})
     if ctx.teacher is not None:
-        sample = sorted(ctx.rng("teacher", split).sample(range(len(texts)), min(TEACHER_ROWS, len(texts))))
-        said = await label_texts(
-            [texts[i] for i in sample],
-            task,
-            ctx.teacher,
-            progress=lambda done, of: ctx.progress(f"the teacher answered {done} of {of}", 0.1 + 0.9 * done / of),
-        )
-        # No answer is a wrong answer; the empty string is never a label.
-        predictions = [s.label or "" for s in said]
-        estimate = interval(task.metric, [golds[i] for i in sample], predictions, labels=task.labels)
-        name = f"teacher few-shot ({ctx.teacher.name})"
-        found.append({"system": name, "score": {**estimate.as_dict(), "split": split}, "is_llm": True})
+        try:
+            found.append(await _teacher(ctx, ctx.teacher, texts, golds, split))
+        except (ProviderError, BudgetExceeded) as error:
+            # The comparison is worth less without it, but the student is what was asked for.
+            ctx.progress(f"the teacher is left out of the comparison: {error}", 1.0)
     return found
+
+
+async def _teacher(
+    ctx: ToolContext, teacher: ChatModel, texts: Sequence[str], golds: Sequence[str], split: str
+) -> dict[str, Any]:
+    from p2m.generate.label import label_texts
+
+    sample = sorted(ctx.rng("teacher", split).sample(range(len(texts)), min(TEACHER_ROWS, len(texts))))
+    said = await label_texts(
+        [texts[i] for i in sample],
+        ctx.task,
+        teacher,
+        progress=lambda done, of: ctx.progress(f"the teacher answered {done} of {of}", 0.1 + 0.9 * done / of),
+    )
+    # No answer is a wrong answer; the empty string is never a label.
+    predictions = [s.label or "" for s in said]
+    estimate = interval(ctx.task.metric, [golds[i] for i in sample], predictions, labels=ctx.task.labels)
+    name = f"teacher few-shot ({teacher.name})"
+    return {"system": name, "score": {**estimate.as_dict(), "split": split}, "is_llm": True}

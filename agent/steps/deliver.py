@@ -6,16 +6,14 @@ import asyncio
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from agent.steps.baselines import real_rows, score_baselines
 from p2m.data.referee import open_test
-from p2m.errors import BudgetExceeded, ProviderError
 from p2m.evaluate.intervals import interval
 from p2m.evaluate.metrics import per_label
-from p2m.rows import Row
 from tools.base import ToolContext, ToolResult, need, tool
 from tools.workspace import Experiment
 
@@ -31,7 +29,7 @@ async def deliver(ctx: ToolContext) -> ToolResult:
     ctx.progress("scoring the best student on the sealed test", 0.05)
     predictions, truncated = await asyncio.to_thread(_predict, ctx.store.path(best.model) / "model", texts)
     estimate = interval(ctx.task.metric, golds, predictions, labels=ctx.task.labels)
-    found = await _baselines(ctx, test)
+    found = await score_baselines(ctx, real_rows(ctx), test, "test")
     rows_by_source = await asyncio.to_thread(_rows_by_source, ctx, best)
     data: dict[str, Any] = {
         "test": {**estimate.as_dict(), "split": "test"},
@@ -52,15 +50,6 @@ async def deliver(ctx: ToolContext) -> ToolResult:
     score = f"{estimate.metric} {estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
     text = f"delivered {best.model}: {score} on {estimate.n} sealed test rows"
     return ToolResult(text, text, data)
-
-
-async def _baselines(ctx: ToolContext, test: list[Row]) -> list[dict[str, Any]]:
-    """The baselines on the test; without the teacher where it is down or the budget refuses it."""
-    try:
-        return await score_baselines(ctx, real_rows(ctx), test, "test")
-    except (ProviderError, BudgetExceeded) as error:
-        ctx.progress(f"the teacher is left out of the comparison: {error}", None)
-        return await score_baselines(replace(ctx, teacher=None), real_rows(ctx), test, "test")
 
 
 def _confusion(golds: list[str], predictions: list[str], labels: Sequence[str]) -> dict[str, Any]:
