@@ -29,6 +29,8 @@ def resolved() -> Resolved:
     """What ``auto`` stands for here, by role; or why it stands for nothing."""
     found: Resolved = {}
     for role in ROLES:
+        if role == "planner" and os.environ.get("P2M_PLANNER") == "policy":
+            continue  # a rule book: nothing to reach
         try:
             found[role] = default_endpoint(role)
         except BadInput as error:

@@ -40,9 +40,9 @@ def full(job: dict) -> list[str]:
     tokenizer = AutoTokenizer.from_pretrained(base)
     torch.manual_seed(job["seed"])
     model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=len(job["labels"]))
-    rows = [
-        {**tokenizer(x, truncation=True, max_length=256), "labels": job["labels"].index(y)} for x, y in job["shots"]
-    ]
+    texts, labels = zip(*job["shots"], strict=True)
+    read = tokenizer(list(texts), truncation=True, max_length=256)["input_ids"]
+    rows = [{"input_ids": ids, "labels": job["labels"].index(y)} for ids, y in zip(read, labels, strict=True)]
     with tempfile.TemporaryDirectory() as folder:
         args = TrainingArguments(folder, num_train_epochs=10, seed=job["seed"], use_cpu=True, report_to=[])
         with contextlib.redirect_stdout(sys.stderr):

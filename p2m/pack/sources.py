@@ -9,7 +9,7 @@ import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -96,12 +96,12 @@ def _run(command: list[str], env: dict[str, str], folder: Path, on_bytes: Callab
 
 
 def _bytes_in(folder: Path) -> int:
+    """What lies there now. ``os.walk``, unlike ``rglob``, does not mind that pip and hf move files while we look."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except OSError:
-            continue  # pip and hf move files while we look
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += os.stat(os.path.join(parent, name)).st_size
     return total
 
 
