@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from catalog_folder import ROWS, files, make
 
 from p2m.catalog.folder import FolderCatalog
 from p2m.catalog.profile import profile
 from p2m.catalog.safety import Refused, Settings
 from p2m.catalog.untrusted import FENCE_CLOSE, clean, fence
 from p2m.errors import BadInput
+from tests.catalog_folder import ROWS, files, make
 
 
 def search(catalog: FolderCatalog) -> list[str]:

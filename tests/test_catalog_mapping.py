@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from catalog_folder import make
 
 from p2m.catalog.agreement import agreement
 from p2m.catalog.base import Card, Embed
@@ -19,6 +18,7 @@ from p2m.catalog.profile import Column, Profile
 from p2m.errors import BadInput
 from p2m.rows import Row
 from p2m.task.spec import Example, TaskSpec
+from tests.catalog_folder import make
 
 
 def labels_of(

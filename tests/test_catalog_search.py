@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from catalog_folder import BANKING, make
 
 from p2m.catalog.base import Hit
 from p2m.catalog.embedding import default_embed
 from p2m.catalog.folder import FolderCatalog
 from p2m.task.spec import Kind
+from tests.catalog_folder import BANKING, make
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,12 @@ import json
 from pathlib import Path
 
 import pytest
-from scripted_run import LABELS, Script, finished_run, to_first_training, unfinished_run
 
 from agent.events import PlannerSpoke, ToolStarted
 from agent.log import log_lines, print_log, print_log_json
 from agent.runs import RunRow, load_state, summary
 from agent.runs_table import print_runs
+from tests.scripted_run import LABELS, Script, finished_run, to_first_training, unfinished_run
 
 ROW = RunRow("r-1", "question-type", "met", "accuracy", 0.84, 0.773, 0.89, "test", "$0.04", 44440, 235.0)
 

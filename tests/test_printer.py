@@ -8,7 +8,6 @@ import shlex
 from pathlib import Path
 
 import pytest
-from scripted_run import TASK, Script, finished_run, to_first_training, to_the_end
 
 from agent import journal
 from agent.events import (
@@ -26,6 +25,7 @@ from agent.events import (
 )
 from agent.printer import JsonPrinter, Printer
 from p2m.task.spec import Example
+from tests.scripted_run import TASK, Script, finished_run, to_first_training, to_the_end
 
 
 class Clock:

@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from scripted_run import TASK, Script, experiment, finished_run, score, to_first_training, to_the_end, unfinished_run
 
 from agent.events import RunResumed
 from agent.plain import plain
@@ -24,6 +23,16 @@ from agent.report.markdown import code, escape, fenced
 from agent.runs import load_state
 from agent.state import RunState
 from p2m.store import Store
+from tests.scripted_run import (
+    TASK,
+    Script,
+    experiment,
+    finished_run,
+    score,
+    to_first_training,
+    to_the_end,
+    unfinished_run,
+)
 from tools.workspace import Experiment, Score
 
 VOID = {"meta", "br", "line", "circle"}

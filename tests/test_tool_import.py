@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from catalog_folder import BANKING, files, make
 
 from p2m.catalog.embedding import default_embed
 from p2m.catalog.folder import FolderCatalog
@@ -19,6 +18,7 @@ from p2m.catalog.untrusted import FENCE_CLOSE, FENCE_OPEN
 from p2m.errors import P2MError, ToolFailure
 from p2m.store import Store
 from p2m.task.spec import TaskSpec
+from tests.catalog_folder import BANKING, files, make
 from tools.base import Facts, Tool, ToolContext, ToolResult
 from tools.import_dataset import _offer, import_dataset
 from tools.inspect_dataset import inspect_dataset
