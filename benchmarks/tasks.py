@@ -103,7 +103,7 @@ def run_p2m(
         "metric": "accuracy",
         "validation": "held-out.csv",
         "examples": [{"input": x, "output": y} for x, y in shots],
-        "budget": {"minutes": 2 if fast else 15, "examples": 40 if fast else 320, "steps": 6 if fast else 14},
+        "budget": {"minutes": 2 if fast else 15, "examples": 40 if fast else 200, "steps": 6 if fast else 10},
     }
     (work / "task.md").write_text(f"---\n{json.dumps(front, ensure_ascii=False, indent=1)}\n---\n{instruction}\n")
     with (work / "held-out.csv").open("w", newline="", encoding="utf-8") as handle:

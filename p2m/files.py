@@ -41,6 +41,11 @@ def fsync_dir(path: Path) -> None:
         os.close(fd)
 
 
+def disk_full(path: Path) -> P2MError:
+    """What the user is told when nothing more fits."""
+    return P2MError(f"the disk is full while writing {path}. Free some space, then: p2m resume")
+
+
 @contextmanager
 def clear_disk_errors(path: Path) -> Iterator[None]:
     """Turn a full or read-only disk into one line that names the folder."""
@@ -48,7 +53,7 @@ def clear_disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise P2MError(f"the disk is full while writing {path}. Free some space, then: p2m resume") from error
+            raise disk_full(path) from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise P2MError(f"cannot write {path}: {error.strerror}. Choose another folder with --out") from error
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from agent.steps.baselines import real_rows, score_baselines
 from p2m.data.referee import open_test
 from p2m.evaluate.intervals import interval
 from p2m.evaluate.metrics import per_label
+from p2m.files import clear_disk_errors
 from tools.base import ToolContext, ToolResult, need, tool
 from tools.workspace import Experiment
 
@@ -72,13 +74,22 @@ def _rows_by_source(ctx: ToolContext, best: Experiment) -> dict[str, int]:
     return dict(counts)
 
 
+def _link(source: str, target: str) -> None:
+    """The same bytes under a second name where the file system can: a model need not lie on the disk twice."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def _write_folder(ctx: ToolContext, best: Experiment, data: dict[str, Any]) -> None:
     """``RUN/model``, whole or absent: filled aside, then swapped in."""
     from p2m.export.card import CardFacts, write_card
 
     final, aside = ctx.run_dir / "model", ctx.run_dir / ".model.new"
     shutil.rmtree(aside, ignore_errors=True)
-    shutil.copytree(ctx.store.path(best.model) / "model", aside)
+    with clear_disk_errors(final):
+        shutil.copytree(ctx.store.path(best.model) / "model", aside, copy_function=_link)
     write_card(aside, CardFacts.of(ctx.task, best, data))
     old = ctx.run_dir / ".model.old"
     shutil.rmtree(old, ignore_errors=True)

@@ -23,6 +23,7 @@ async def hold_out(ctx: ToolContext, *, offer: dict[str, Any] | None = None) -> 
     and labels the same twice."""
     from p2m.train.embed import Embedder
 
+    ctx.progress("loading the sentence encoder", None)
     embed = await asyncio.to_thread(lambda: Embedder.default().embed)
     referee = Referee(ctx.store, embed)
     if (ctx.task.validation or ctx.task.train) and offer is None:

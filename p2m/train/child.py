@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from p2m.errors import EXIT_USAGE, ToolFailure
-from p2m.train.job import OUT_OF_MEMORY
+from p2m.errors import EXIT_USAGE, P2MError, ToolFailure
+from p2m.files import disk_full
+from p2m.train.job import DISK_FULL, OUT_OF_MEMORY
 from p2m.train.recipe import Epoch, Progress, TrainResult
 
 GRACE_SECONDS = 5.0
@@ -35,7 +36,7 @@ async def run_child(folder: Path, on_progress: Callable[[Progress], None]) -> Tr
 
     Cancelling the task that awaits this interrupts the child, and kills it 5 seconds later; it also dies when this
     process dies. Raises ``ToolFailure``: ``crash`` where the child failed or ran out of memory, ``invalid_args`` for a
-    base model that does not load.
+    base model that does not load; ``P2MError`` where the disk is full.
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -58,7 +59,7 @@ async def run_child(folder: Path, on_progress: Callable[[Progress], None]) -> Tr
         if process.returncode is None:
             await _stop(process)
     if code != 0 or not (folder / "result.json").is_file():
-        raise _failure(code, list(tail))
+        raise _failure(code, list(tail), folder)
     return read_result(folder)
 
 
@@ -92,7 +93,9 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
-def _failure(code: int, tail: list[str]) -> ToolFailure:
+def _failure(code: int, tail: list[str], folder: Path) -> P2MError:
+    if code == DISK_FULL:
+        return disk_full(folder)
     if code in (OUT_OF_MEMORY, -signal.SIGKILL):
         return ToolFailure("crash", OUT_OF_MEMORY_HELP)
     last = tail[-1] if tail else f"exit code {code}"

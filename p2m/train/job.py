@@ -7,6 +7,7 @@ expected failure is one line on stderr with its exit code; anything else is a tr
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -19,9 +20,9 @@ from p2m.errors import EXIT_INTERRUPTED, P2MError
 from p2m.files import write_atomic
 from p2m.rows import Row, read_rows, write_rows
 from p2m.train.recipe import Progress, Recipe
-from p2m.train.runtime import is_out_of_memory
 
 OUT_OF_MEMORY = 75
+DISK_FULL = 74
 
 
 def write_job(folder: Path, recipe: Recipe, rows: list[Row], validation: list[Row]) -> None:
@@ -60,13 +61,18 @@ def main(folder: Path, parent: int) -> int:
         run(folder)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except P2MError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    except (MemoryError, RuntimeError) as error:
-        if is_out_of_memory(error):
+    except MemoryError:
+        return OUT_OF_MEMORY
+    except Exception as error:
+        if "DefaultCPUAllocator" in str(error):  # torch's way to say that malloc failed
             return OUT_OF_MEMORY
-        raise
+        # safetensors wraps the system's error in one of its own and keeps only the words.
+        if os.strerror(errno.ENOSPC) in str(error) or getattr(error, "errno", None) == errno.ENOSPC:
+            return DISK_FULL
+        if not isinstance(error, P2MError):
+            raise
+        print(error, file=sys.stderr)
+        return DISK_FULL if "disk is full" in str(error) else error.exit_code
     return 0
 
 
