@@ -30,8 +30,11 @@ class Meter:
             before_call=self._before, after_call=self._after, on_spend=self._spend, on_retry=self._retry("llm")
         )
 
-    def _retry(self, role: str) -> Callable[[str, int, float], None]:
-        return lambda reason, attempt, wait: self._emit(Retry(role, reason, attempt, round(wait, 1)))
+    def _retry(self, reason: str, attempt: int, wait: float) -> None:
+        """Calls in flight together fail together: one event speaks for all of them."""
+        if (reason, attempt) != self._retried or time.monotonic() - self._retried_at > FLUSH_SECONDS:
+            self._retried, self._retried_at = (reason, attempt), time.monotonic()
+            self._emit(Retry("llm", reason, attempt, round(wait, 1)))
 
     def _before(self, model: str, role: str, tokens: int, usd: float | None) -> None:
         left, pending = self._left(), list(self._pending.values())
