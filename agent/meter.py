@@ -24,10 +24,11 @@ class Meter:
         self._flying_calls = self._flying_tokens = 0
         self._flying_usd = 0.0
         self._flushed = time.monotonic()
+        self._retried, self._retried_at = ("", 0), 0.0
 
     def hooks(self) -> Hooks:
         return Hooks(
-            before_call=self._before, after_call=self._after, on_spend=self._spend, on_retry=self._retry("llm")
+            before_call=self._before, after_call=self._after, on_spend=self._spend, on_retry=self._retry
         )
 
     def _retry(self, reason: str, attempt: int, wait: float) -> None:
