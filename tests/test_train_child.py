@@ -144,4 +144,4 @@ def test_a_failed_allocation_is_told_from_other_errors() -> None:
         torch.empty(10**15)
     assert is_out_of_memory(caught.value) and is_out_of_memory(MemoryError())
     assert not is_out_of_memory(RuntimeError("shapes do not match"))
-    assert "out of memory" in str(child._failure(OUT_OF_MEMORY, []))
+    assert "out of memory" in str(child._failure(OUT_OF_MEMORY, [], Path()))

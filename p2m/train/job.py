@@ -20,6 +20,7 @@ from p2m.errors import EXIT_INTERRUPTED, P2MError
 from p2m.files import write_atomic
 from p2m.rows import Row, read_rows, write_rows
 from p2m.train.recipe import Progress, Recipe
+from p2m.train.runtime import is_out_of_memory
 
 OUT_OF_MEMORY = 75
 DISK_FULL = 74
@@ -61,10 +62,8 @@ def main(folder: Path, parent: int) -> int:
         run(folder)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except MemoryError:
-        return OUT_OF_MEMORY
     except Exception as error:
-        if "DefaultCPUAllocator" in str(error):  # torch's way to say that malloc failed
+        if is_out_of_memory(error):
             return OUT_OF_MEMORY
         # safetensors wraps the system's error in one of its own and keeps only the words.
         if os.strerror(errno.ENOSPC) in str(error) or getattr(error, "errno", None) == errno.ENOSPC:

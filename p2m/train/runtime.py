@@ -9,8 +9,8 @@ from typing import Any
 
 from p2m.errors import BadInput
 
-# OpenMP's threads spin for each other; where another program has one of the cores, each step then waits for a time slice:
-# on two cores with a busy neighbour, under 2 rows a second instead of 10 to 80. libgomp reads this once, when torch loads.
+# OpenMP's threads spin for each other; where another program has one of the cores, each step then waits for a time
+# slice: on two cores with busy neighbours under 2 rows a second instead of 10 to 80. libgomp reads it on loading.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 # Given to every from_pretrained: safetensors only, nothing executed, nothing fetched.
