@@ -27,7 +27,8 @@ class Left:
         """The first limit with nothing left, in words, else None. Examples alone do not end a run."""
         for name in ("seconds", "usd", "tokens", "llm_calls", "steps"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
+            # No dollars left stops paid calls only: with a local teacher, nothing to spend is no reason to end.
+            if value is not None and (value < 0 if name == "usd" else value <= 0):
                 return {"seconds": "time", "usd": "dollars", "llm_calls": "LLM calls"}.get(name, name)
         return None
 
@@ -51,7 +52,7 @@ class Left:
 
 
 def reserve(minutes: float | None) -> float:
-    """Seconds of the time budget kept back to deliver."""
+    """Seconds of a time budget of ``minutes`` kept back to deliver."""
     return 0.0 if minutes is None else min(DELIVERY_SHARE * minutes * 60, DELIVERY_SECONDS)
 
 
@@ -59,8 +60,9 @@ def left(state: RunState, seconds_now: float | None = None) -> Left:
     """What ``state`` leaves of its limits. ``seconds_now`` is the clock where it runs ahead of the last event."""
     limits, spend = state.limits, state.spend
     worked = max(state.seconds, seconds_now or 0.0)
+    given = None if limits.minutes is None else limits.minutes - state.minutes_before
     return Left(
-        seconds=None if limits.minutes is None else limits.minutes * 60 - reserve(limits.minutes) - worked,
+        seconds=None if limits.minutes is None else limits.minutes * 60 - reserve(given) - worked,
         examples=None if limits.examples is None else max(0, limits.examples - state.generated),
         usd=None if limits.usd is None else limits.usd - spend.usd,
         tokens=None if limits.tokens is None else limits.tokens - spend.tokens,

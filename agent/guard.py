@@ -16,14 +16,26 @@ SMALLEST_GAIN = 0.002
 
 def refuses(state: RunState, call: Call) -> str | None:
     """Why ``call`` may not run: it has already given the same result twice."""
+    refusal = f"{call.tool} with these arguments gave the same result {SAME_CALL_LIMIT} times; do something else"
+    # What failed before there was new data may work with it.
+    new_data = max((c.order for c in state.calls if not c.error and _brings_data(c)), default=0)
     results = [
         digest([c.text, c.error], 16)
         for c in state.calls
-        if c.finished and c.key == call.key and c.id != call.id and c.by != "referee"
+        if c.finished
+        and c.key == call.key
+        and c.id != call.id
+        and c.by != "referee"
+        and c.text != refusal
+        and (not c.error or c.order > new_data)
     ]
     if len(results) >= SAME_CALL_LIMIT and len(set(results[-SAME_CALL_LIMIT:])) == 1:
-        return f"{call.tool} with these arguments gave the same result {SAME_CALL_LIMIT} times; do something else"
+        return refusal
     return None
+
+
+def _brings_data(call: Call) -> bool:
+    return any(key in (call.data or {}) for key in ("dataset", "datasets"))
 
 
 def hands_over(state: RunState) -> Verdict | None:
@@ -51,6 +63,6 @@ def ends_generation(state: RunState) -> Verdict | None:
 def stalled(state: RunState) -> bool:
     """The last three experiments did not beat the best one before them."""
     scores = [e.score.value for e in state.workspace.experiments]
-    if len(scores) <= STALLED_AFTER:
+    if len(scores) - max(1, state.experiments_before) < STALLED_AFTER:
         return False
     return max(scores[-STALLED_AFTER:]) <= max(scores[:-STALLED_AFTER]) + SMALLEST_GAIN

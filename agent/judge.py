@@ -22,12 +22,17 @@ def judge(state: RunState, seconds_now: float | None = None) -> Verdict | None:
     if failed := referee.failed_for_good(state):
         return Verdict("no_way", f"{failed.tool} failed {referee.TRIES} times: {failed.text}")
     if provider_is_down(state):
-        return Verdict("no_way", f"the teacher failed in {PROVIDER_FAILURES} calls in a row: {state.calls[-1].text}")
+        last = next(c for c in reversed(state.calls) if c.error == "provider")
+        return Verdict("no_way", f"the teacher failed in {PROVIDER_FAILURES} calls in a row: {last.text}")
     asked_to_finish = next(
         (
             c
             for c in reversed(state.calls)
-            if c.tool == "finish" and c.finished and not c.error and c.turn == len(state.turns)
+            if c.tool == "finish"
+            and c.finished
+            and not c.error
+            and c.turn == len(state.turns)
+            and c.order > state.calls_before
         ),
         None,
     )
@@ -46,7 +51,11 @@ PROVIDER_FAILURES = 2
 def provider_is_down(state: RunState) -> bool:
     """The last calls that needed the teacher all failed for want of it."""
     asked = [
-        c for c in state.calls if c.finished and c.tool in ("generate_batch", "check_labels", "hold_out", "baselines")
+        c
+        for c in state.calls
+        if c.finished
+        and c.order > state.calls_before
+        and c.tool in ("generate_batch", "check_labels", "hold_out", "baselines")
     ]
     recent = asked[-PROVIDER_FAILURES:]
     return len(recent) == PROVIDER_FAILURES and all(c.error == "provider" for c in recent)

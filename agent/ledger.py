@@ -20,7 +20,8 @@ def ledger(view: View, *, open_menu: bool) -> Prompt:
     """What has happened, what is left, and what can be done next. The last result and the advice come last, where
     a small model looks."""
     state = view.state
-    done = [c for c in state.calls if c.finished]
+    # A resumed run has opened its sealed test already: what deliver found is nothing to plan by.
+    done = [c for c in state.calls if c.finished and c.tool != "deliver"]
     tool, arguments, why = advise(view)
     return render(
         "planner_ledger",

@@ -38,6 +38,7 @@ from p2m.errors import (
     EXIT_INTERNAL,
     EXIT_MET,
     EXIT_PROVIDER,
+    BadInput,
     BudgetExceeded,
     P2MError,
     ProviderError,
@@ -229,8 +230,16 @@ class _Loop:
             finished(str(error), "provider")
         except TimeoutError:
             finished(f"{call.tool} was stopped after {tool.timeout_seconds:.0f} s", "timeout")
+        except BadInput as error:
+            if call.by == "referee":  # the user's own file: no other call can help
+                self.meter.flush()
+                raise
+            finished(str(error), "invalid_args")
         except P2MError:
             self.meter.flush()
+            raise
+        except asyncio.CancelledError:
+            self.meter.flush()  # the cache answers these calls from now on, at no cost: this is where they were paid
             raise
         except Exception as error:
             with (self.parts.run_dir / "crash.log").open("a", encoding="utf-8") as log:
@@ -240,7 +249,8 @@ class _Loop:
             finished(result.text, None, result)
 
     def _refusal(self, tool: Tool | None, call: Call) -> tuple[str, str] | None:
-        if tool is None:
+        # The referee's steps open held-out rows: no planner runs them by knowing their names.
+        if tool is None or (call.by != "referee" and call.tool not in self.parts.tools):
             return "unknown_tool", f"there is no tool {call.tool}; there are: {', '.join(self.parts.tools)}"
         if call.by == "referee":
             return None
@@ -277,11 +287,15 @@ class _Loop:
         last = next(
             (c for c in reversed(self.state.calls) if c.tool in ("deliver", "fine_tune", "hold_out", "baselines")), None
         )
-        provider_down = verdict.kind == "no_way" and any(c.error == "provider" for c in self.state.calls[-4:])
+        provider_failed = any(c.error == "provider" for c in self.state.calls[-4:])
+        provider_down = verdict.kind == "no_way" and provider_failed
         if last is None or last.error or last.data is None or "test" not in last.data:
             why = last.text if last else verdict.text
-            if provider_down:
+            if provider_failed:
                 return RunEnded("provider", EXIT_PROVIDER, f"nothing could be delivered: {verdict.text}")
+            if verdict.kind == "budget" or (last and last.error == "budget"):
+                text = f"nothing could be delivered within the budget: {verdict.text}"
+                return RunEnded("below", EXIT_BELOW_TARGET, text)
             return RunEnded("failed", EXIT_INTERNAL, f"nothing could be delivered: {why}")
         test = last.data["test"]
         score = f"{test['metric']} {test['value']:.3f} [{test['low']:.3f}, {test['high']:.3f}]"

@@ -10,6 +10,7 @@ from agent.events import By
 from agent.ledger import ledger, system
 from agent.planner import Turn, View
 from p2m.llm.client import ChatModel
+from p2m.llm.failures import ToolsRefused
 from tools.base import Tool
 
 TURN_TOKENS = 400
@@ -31,7 +32,10 @@ class LLMPlanner:
 
     async def turn(self, view: View, on_text: Callable[[str], None]) -> Turn:
         if self._native:
-            turn = await self._native_turn(view, on_text)
+            try:
+                turn = await self._native_turn(view, on_text)
+            except ToolsRefused:
+                turn = Turn("", malformed=NO_CALL)
             if turn.calls or turn.malformed != NO_CALL:
                 return turn
             self._native = False
@@ -131,7 +135,7 @@ def read_action(text: str, view: View, prompt: str) -> Turn:
         return Turn(text.strip()[:500], malformed="bad_json: the answer is no JSON object", prompt=prompt)
     why = str(action.get("why", "")).strip()
     name, arguments = action.get("tool"), action.get("arguments", {})
-    if name not in view.menu:
+    if not isinstance(name, str) or name not in view.menu:
         return Turn(why, malformed=f"{name!r} cannot be called now; choose of {', '.join(view.menu)}", prompt=prompt)
     if not isinstance(arguments, dict):
         return Turn(why, malformed="invalid_args: arguments must be an object", prompt=prompt)

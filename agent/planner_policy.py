@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from agent import guard
 from agent.events import By
 from agent.planner import Turn, View
-from agent.state import RunState
+from agent.state import Call, RunState
 from p2m.task.spec import TaskSpec
 
 FIRST_BATCH, FIRST_BATCH_PER_LABEL = 160, 30
@@ -33,7 +34,7 @@ def advise(view: View) -> Step:
     """The next call, its arguments and the reason, from the first rule that applies to what the menu offers."""
     for rule in (_find_data, _first_data, _check, _try_quickly, _train, _look_at_errors, _aim, _more):
         step = rule(view)
-        if step is not None and step[0] in view.menu:
+        if step is not None and step[0] in view.menu and not _is_used_up(view, step):
             return step
     if "finish" in view.menu:
         return (
@@ -43,6 +44,12 @@ def advise(view: View) -> Step:
         )
     name = next(iter(view.menu))
     return name, {}, f"{name} is all that can be done now"
+
+
+def _is_used_up(view: View, step: Step) -> bool:
+    """The guard would refuse it."""
+    tool, arguments, _ = step
+    return guard.refuses(view.state, Call("", tool, arguments, "policy")) is not None
 
 
 def _find_data(view: View) -> Step | None:

@@ -25,9 +25,9 @@ def obligation(state: RunState, following: Call | None) -> Call | None:
     if workspace.held_out is None and (state.task.validation or state.task.train):
         return _step(state, "hold_out", {}, "the user's labelled file is the best source there is")
     if offer := better_offer(state):
-        return _step(
-            state, "hold_out", {"offer": offer}, "the test split of a real dataset is better than generated rows"
-        )
+        why = "the test split of a real dataset is better than generated rows"
+        if step := _step(state, "hold_out", {"offer": offer}, why):
+            return step
     if following is None:
         return None
     if following.tool in ("generate_batch", "fine_tune") and workspace.held_out is None:

@@ -103,6 +103,11 @@ class RunState:
     seconds: float = 0.0
     handed_over: bool = False
     generation_ended: bool = False
+    calls_before: int = 0
+    """Calls begun before the run was last taken up after its end: what they said was judged then."""
+    experiments_before: int = 0
+    minutes_before: float = 0.0
+    """Minutes of work before the present time budget was given."""
     user_said: tuple[str, ...] = ()
     verdict: Verdict | None = None
     ended: RunEnded | None = None
@@ -181,7 +186,13 @@ def _apply(state: RunState, event: Event) -> RunState:
     match event:
         case RunResumed():
             limits = state.limits.model_copy(update=event.budget)
-            return replace(state, limits=limits, verdict=None, ended=None, resumed=state.resumed + 1)
+            after = replace(state, limits=limits, verdict=None, ended=None, resumed=state.resumed + 1)
+            if "minutes" in event.budget:
+                after = replace(after, minutes_before=state.seconds / 60)
+            if state.ended is None:
+                return after
+            begun = sum(c.started for c in state.calls)
+            return replace(after, calls_before=begun, experiments_before=len(state.workspace.experiments))
         case PlannerSpoke():
             asked = tuple(
                 Call(c["id"], c["tool"], c["arguments"], event.by, event.text, event.turn) for c in event.calls

@@ -109,7 +109,8 @@ class Workspace:
         """The workspace after a tool result with this ``data``."""
         after = self
         if "held_out" in data:
-            after = replace(after, held_out=HeldOut(**data["held_out"]))
+            # Baselines on other rows compare with nothing: they are scored again on these.
+            after = replace(after, held_out=HeldOut(**data["held_out"]), baselines=())
         if "baselines" in data:
             found = tuple(Baseline(b["system"], Score(**b["score"]), b.get("is_llm", False)) for b in data["baselines"])
             after = replace(after, baselines=found)
