@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from p2m.data.referee import open_validation
+from p2m.data.referee import guard_texts, open_validation
 from p2m.errors import BudgetExceeded, ProviderError
 from p2m.evaluate.intervals import interval
 from p2m.rows import Row
@@ -20,12 +20,18 @@ TEACHER_ROWS = 100
 
 
 def real_rows(ctx: ToolContext) -> list[Row]:
-    """What a person has without a teacher's writing: the demonstrations and every real row in use."""
+    """What a person has without a teacher's writing: the demonstrations and every real row in use, but for those near
+    a held-out row (an import may be older than the held-out rows)."""
+    from p2m.data.near import HeldOutGuard
+    from p2m.train.embed import Embedder
+
+    assert ctx.workspace.held_out is not None
     rows = [Row(e.input, e.output, "demonstration") for e in ctx.task.examples]
     for info in ctx.workspace.datasets:
         if info.source != "generated":
             rows += ctx.store.rows(info.handle)
-    return rows
+    guard = HeldOutGuard(guard_texts(ctx.store, ctx.workspace.held_out.handle), Embedder.default().embed)
+    return guard.admit(rows).kept
 
 
 @tool()
@@ -33,7 +39,7 @@ async def baselines(ctx: ToolContext) -> ToolResult:
     """Score majority, TF-IDF + logistic regression, frozen embeddings + logistic regression, and the teacher itself."""
     assert ctx.workspace.held_out is not None
     validation = open_validation(ctx.store, ctx.workspace.held_out.handle)
-    train = real_rows(ctx)
+    train = await asyncio.to_thread(real_rows, ctx)
     rows = ctx.store.handle("bl", rows=[[r.input, r.output] for r in train])
     ctx.store.save_rows(rows, train, {"of": "baselines"})
     found = await score_baselines(ctx, train, validation, "validation")

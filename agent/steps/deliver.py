@@ -31,7 +31,8 @@ async def deliver(ctx: ToolContext) -> ToolResult:
     ctx.progress("scoring the best student on the sealed test", 0.05)
     predictions, truncated = await asyncio.to_thread(_predict, ctx.store.path(best.model) / "model", texts)
     estimate = interval(ctx.task.metric, golds, predictions, labels=ctx.task.labels)
-    found = await score_baselines(ctx, real_rows(ctx), test, "test")
+    real = await asyncio.to_thread(real_rows, ctx)
+    found = await score_baselines(ctx, real, test, "test")
     rows_by_source = await asyncio.to_thread(_rows_by_source, ctx, best)
     data: dict[str, Any] = {
         "test": {**estimate.as_dict(), "split": "test"},

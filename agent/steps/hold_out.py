@@ -30,10 +30,10 @@ async def hold_out(ctx: ToolContext, *, offer: dict[str, Any] | None = None) -> 
         found = await asyncio.to_thread(referee.fix_from_file, ctx.task, ctx.seed)
     elif offer is not None:
         rows = ctx.store.rows(offer["handle"])
-        found = await asyncio.to_thread(referee.fix_from_rows, ctx.task, rows, f"dataset:{offer['dataset']}", ctx.seed)
+        found = await _fix(ctx, referee, rows, f"dataset:{offer['dataset']}")
     else:
         rows = await _generated(ctx)
-        found = await asyncio.to_thread(referee.fix_from_rows, ctx.task, rows, "generated", ctx.seed)
+        found = await _fix(ctx, referee, rows, "generated")
     handle = await asyncio.to_thread(referee.save, found)
     held_out = HeldOut(handle, found.source, len(found.validation), len(found.test))
     data: dict[str, Any] = {"held_out": held_out.__dict__, "removed": found.removed}
@@ -45,6 +45,14 @@ async def hold_out(ctx: ToolContext, *, offer: dict[str, Any] | None = None) -> 
     notes = "".join(f"\n- {note}" for note in found.notes)
     removed = "".join(f"\n- {count} rows taken out: {reason}" for reason, count in found.removed.items())
     return ToolResult(text, text + notes + removed, data)
+
+
+async def _fix(ctx: ToolContext, referee: Referee, rows: list[Row], source: str) -> HeldOutSet:
+    """Rows that are not the user's own: too few of them are a failed step, not a fault in the user's files."""
+    try:
+        return await asyncio.to_thread(referee.fix_from_rows, ctx.task, rows, source, ctx.seed)
+    except BadInput as error:
+        raise ToolFailure("provider" if source == "generated" else "invalid_args", str(error)) from error
 
 
 async def _generated(ctx: ToolContext) -> list[Row]:
