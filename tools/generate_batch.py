@@ -47,7 +47,7 @@ async def generate_batch(
     from p2m.generate.write import write_rows
 
     task, teacher = ctx.task, need(ctx.teacher, "precondition", "there is no teacher to write rows")
-    chosen = [label for label in task.labels if labels is None or label in labels]
+    chosen = [label for label in task.labels if not labels or label in labels]
     if labels and (unknown := [label for label in labels if label not in task.labels]):
         raise ToolFailure("invalid_args", f"unknown labels {unknown}; the labels are {list(task.labels)}")
     allowed = ctx.examples_left()
@@ -73,6 +73,8 @@ async def generate_batch(
             seconds = ctx.seconds_left()
             return seconds is not None and seconds < LEAST_SECONDS
 
+        if stop():
+            raise ToolFailure("budget", "no time is left to write rows")
         written = await write_rows(
             task,
             teacher,
@@ -83,8 +85,10 @@ async def generate_batch(
             progress=lambda done, of: ctx.progress(f"{done} of {of} rows written", done / of),
             stop=stop,
         )
+        if not written.rows and not written.unusable:
+            raise ToolFailure("budget", "no time is left to write rows")
         if not written.rows:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in written.unusable.items()) or "no time was left"
+            reasons = ", ".join(f"{count} {reason}" for reason, count in written.unusable.items())
             raise ToolFailure(
                 "provider", f"the teacher wrote nothing usable ({reasons}); try another teacher or fewer rows"
             )
@@ -104,7 +108,6 @@ def screen(ctx: ToolContext, rows: list[Row]) -> tuple[list[Row], Counter[str], 
     """Rows that are new (to the run and each other) and unlike every held-out row; what went, counted and sampled."""
     from p2m.data.near import HeldOutGuard, deduplicate
     from p2m.data.referee import guard_texts
-
     from p2m.train.embed import Embedder
 
     embed = Embedder.default().embed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 # Beyond this many shown examples a small teacher's prompt grows faster than its accuracy.
 MOST_SHOTS = 32
 LONGEST_TEXT = 4000
+# About half of what a local model's slot holds (4,096 tokens): the text and the answer need the rest.
+SHOT_CHARACTERS = 6000
+LONGEST_SHOT = 600
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def _head(task: TaskSpec, examples: Sequence[Example]) -> tuple[list[dict[str, A
     """The messages before the text: the same for every text, so that a server reads them once."""
     system = render("label_system", instruction=task.instruction, labels=task.labels)
     messages: list[dict[str, Any]] = [{"role": "system", "content": system.text}]
-    for example in interleaved(examples)[:MOST_SHOTS]:
+    for example in shots(examples):
         messages.append({"role": "user", "content": example.input})
         messages.append({"role": "assistant", "content": example.output})
     return messages, system.hash
@@ -93,6 +97,18 @@ def interleaved(examples: Sequence[Example]) -> list[Example]:
         queues.setdefault(example.output, []).append(example)
     turns = max((len(q) for q in queues.values()), default=0)
     return [q[i] for i in range(turns) for q in queues.values() if i < len(q)]
+
+
+def shots(examples: Sequence[Example]) -> list[Example]:
+    """The examples that a prompt shows: labels in turn, long inputs cut, no more than a small context holds."""
+    shown, characters = [], 0
+    for example in interleaved(examples)[:MOST_SHOTS]:
+        cut = example.model_copy(update={"input": example.input[:LONGEST_SHOT]})
+        characters += len(cut.input) + len(cut.output)
+        if characters > SHOT_CHARACTERS:
+            break
+        shown.append(cut)
+    return shown
 
 
 def _grammar(labels: Sequence[str]) -> str:
@@ -117,8 +133,12 @@ def match_label(answer: str, labels: Sequence[str]) -> str | None:
     def plain(text: str) -> str:
         return re.sub(r"[\W_]+", " ", text).strip().casefold()
 
+    if (exact := answer.strip().strip('"')) in labels:
+        return exact
     said = plain(answer)
-    by_plain = {plain(label): label for label in labels}
+    # "C" and "C++", or two smileys, are one without their punctuation: those are only found as they are written.
+    times = Counter(map(plain, labels))
+    by_plain = {plain(label): label for label in labels if plain(label) and times[plain(label)] == 1}
     if said in by_plain:
         return by_plain[said]
     found = [label for key, label in by_plain.items() if re.search(rf"\b{re.escape(key)}\b", said)]

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from p2m.errors import BudgetExceeded, ProviderError
-from p2m.generate.label import MOST_SHOTS, interleaved
+from p2m.generate.label import shots
 from p2m.prompts import Prompt, render
 from p2m.rows import Row
 from p2m.task.spec import Example, TaskSpec
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 PER_CALL = 5
 SUBJECTS = 24
 LONGEST_INPUT = 2000
-LONGEST_SHOT = 600
 # Diversity by stated attributes: Yu et al. 2023, "Large Language Model as Attributed Training Data Generator".
 STYLES = (
     "short and blunt",
@@ -92,13 +91,15 @@ async def write_rows(
         "write_system",
         instruction=task.instruction,
         labels=task.labels,
-        examples=[e.model_copy(update={"input": e.input[:LONGEST_SHOT]}) for e in interleaved(shown)[:MOST_SHOTS]],
+        examples=shots(shown),
     )
+    # With many labels and few rows, fewer a call: else the last labels would get none.
+    each = max(1, min(PER_CALL, n // len(labels)))
     calls, wanted = [], []
-    for i in range(-(-n // PER_CALL)):
+    for i in range(-(-n // each)):
         label = labels[i % len(labels)]
         rng = random.Random(f"{seed} {i} {label} {brief}")
-        calls.append(partial(_ask, teacher, head, label, brief, _tokens_an_input(shown), subjects, rng, stop))
+        calls.append(partial(_ask, teacher, head, label, each, brief, _tokens_an_input(shown), subjects, rng, stop))
         wanted.append(label)
 
     done = 0
@@ -107,7 +108,7 @@ async def write_rows(
         nonlocal done
         done += 1
         if progress:
-            progress(min(n, done * PER_CALL), n)
+            progress(min(n, done * each), n)
 
     replies = await many(calls, limit=teacher.concurrency, on_done=count)
     answered = [r for r in replies if not isinstance(r, Exception)]
@@ -118,21 +119,21 @@ async def write_rows(
     rows: list[Row] = []
     unusable: Counter[str] = Counter()
     if failures:
-        unusable["call_failed"] = len(failures) * PER_CALL
+        unusable["call_failed"] = len(failures) * each
     for label, reply in zip(wanted, replies, strict=True):
         if isinstance(reply, Exception):
             continue
         texts = _read_list(reply, "inputs")
         if texts is None:
-            unusable["not_json"] += PER_CALL
+            unusable["not_json"] += each
             continue
-        for text in texts[:PER_CALL]:
+        for text in texts[:each]:
             problem = _problem(text)
             if problem:
                 unusable[problem] += 1
             else:
                 rows.append(Row(text, label, "generated", meta={"brief": brief} if brief else {}))
-    return Written(rows[:n], len(calls) * PER_CALL, dict(unusable))
+    return Written(rows[:n], len(calls) * each, dict(unusable))
 
 
 class _Stopped(Exception):
@@ -143,6 +144,7 @@ async def _ask(
     teacher: ChatModel,
     head: Prompt,
     label: str,
+    n: int,
     brief: str,
     tokens_an_input: int,
     subjects: Sequence[str],
@@ -154,17 +156,17 @@ async def _ask(
     prompt = render(
         "write_inputs",
         label=label,
-        n=PER_CALL,
+        n=n,
         subjects=rng.sample(subjects, min(3, len(subjects))),
         style=rng.choice(STYLES),
         brief=brief,
     )
     return await teacher.chat(
         [{"role": "system", "content": head.text}, {"role": "user", "content": prompt.text}],
-        max_tokens=PER_CALL * tokens_an_input,
+        max_tokens=n * tokens_an_input,
         temperature=0.9,
         seed=rng.randrange(2**31),
-        schema=_list_schema("inputs", PER_CALL, {}),
+        schema=_list_schema("inputs", n, {}),
         prompt=head.hash + prompt.hash,
     )
 
