@@ -8,6 +8,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +89,16 @@ def _load_task(args: argparse.Namespace, teacher: str) -> Any:
 
 async def _ask(question: str) -> str:
     print(f"\n? {question}\n> ", end="", file=sys.stderr, flush=True)
-    return (await asyncio.to_thread(sys.stdin.readline)).strip()
+    if not sys.stdin.isatty():
+        return (await asyncio.to_thread(sys.stdin.readline)).strip()
+    # A thread that waits for a line would keep Ctrl-C from ending the process.
+    loop, typed = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(sys.stdin, typed.set)
+    try:
+        await typed.wait()
+    finally:
+        loop.remove_reader(sys.stdin)
+    return sys.stdin.readline().strip()
 
 
 def _drive(parts: Parts, as_json: bool) -> int:
@@ -120,13 +130,21 @@ async def _consume(parts: Parts, printer: Any) -> int | None:
             printer.show(event)
             if isinstance(event, RunEnded):
                 ended = event
-    finally:
-        if (parts.run_dir / "journal.jsonl").exists():
-            await asyncio.shield(asyncio.to_thread(_write_report, parts.run_dir))
+    except BaseException:
+        # The report of an interrupted or failed run is a courtesy: what stopped the run is what the user is told.
+        with suppress(Exception):
+            await _report_of(parts.run_dir)
+        raise
+    await _report_of(parts.run_dir)
     if ended is None:  # resumed after its end: nothing was left to do
         state = load_state(parts.run_dir)
         return state.ended.exit_code if state.ended else EXIT_INTERNAL
     return ended.exit_code
+
+
+async def _report_of(run_dir: Path) -> None:
+    if (run_dir / "journal.jsonl").exists():
+        await asyncio.shield(asyncio.to_thread(_write_report, run_dir))
 
 
 def _write_report(run_dir: Path) -> tuple[Path, Path]:

@@ -13,11 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from p2m.llm.redact import redact
-
 from agent.events import Event, from_json, to_json
 from p2m.errors import BadInput, P2MError
 from p2m.files import clear_disk_errors
+from p2m.llm.redact import redact
 
 VERSION = 1
 FILE = "journal.jsonl"
@@ -112,7 +111,8 @@ class Journal:
         self._previous, whole = "", 0
         if self.path.exists():
             self.records, self._previous, whole = _parse(self.path)
-        self._file = self.path.open("ab")
+        # Unbuffered: after a full disk no part of a line may be left to be written later.
+        self._file = self.path.open("ab", buffering=0)
         if self._file.tell() > whole:
             self._file.truncate(whole)
         self._clock, self._opened = clock, clock()
@@ -130,11 +130,12 @@ class Journal:
         seq = len(self.records)
         fields = {"v": VERSION, "seq": seq, "at": at, "t": t, "prev": self._previous, **to_json(event)}
         line = (redact(json.dumps(fields, ensure_ascii=False)) + "\n").encode()
-        start = self._file.tell()
+        start = os.fstat(self._file.fileno()).st_size
         with clear_disk_errors(self.path):
             try:
-                self._file.write(line)
-                self._file.flush()
+                rest = memoryview(line)
+                while rest:
+                    rest = rest[self._file.write(rest) :]
                 os.fsync(self._file.fileno())
             except OSError:
                 os.ftruncate(self._file.fileno(), start)
