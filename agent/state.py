@@ -189,7 +189,8 @@ def _apply(state: RunState, event: Event) -> RunState:
             after = replace(state, limits=limits, verdict=None, ended=None, resumed=state.resumed + 1)
             if "minutes" in event.budget:
                 after = replace(after, minutes_before=state.seconds / 60)
-            if state.ended is None:
+            # Without a new budget a run that came to its end stays there; one that a provider cut short goes on.
+            if state.ended is None or (state.ended.status in ("met", "below") and not event.budget):
                 return after
             begun = sum(c.started for c in state.calls)
             return replace(after, calls_before=begun, experiments_before=len(state.workspace.experiments))
