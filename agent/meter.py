@@ -27,9 +27,7 @@ class Meter:
         self._retried, self._retried_at = ("", 0), 0.0
 
     def hooks(self) -> Hooks:
-        return Hooks(
-            before_call=self._before, after_call=self._after, on_spend=self._spend, on_retry=self._retry
-        )
+        return Hooks(before_call=self._before, after_call=self._after, on_spend=self._spend, on_retry=self._retry)
 
     def _retry(self, reason: str, attempt: int, wait: float) -> None:
         """Calls in flight together fail together: one event speaks for all of them."""

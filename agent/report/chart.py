@@ -34,7 +34,8 @@ def scale_of(values: Sequence[float]) -> Scale:
     low, high = min(values), max(values)
     for step in (0.05, 0.1, 0.2):
         first, last = int((low + 1e-9) / step), -int(-(high - 1e-9) // step)
-        last = max(last, first + 1)
+        last = min(max(last, first + 1), round(1 / step))
+        first = min(first, last - 1)
         if last - first <= 6:
             break
     ticks = tuple(round(i * step, 2) for i in range(first, last + 1))
