@@ -113,7 +113,9 @@ def _loop(
     optimizer = _optimizer(recipe, student)
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     lengths = [len(i) for i in data.ids]
-    plan = [token_batches(lengths, recipe.batch_tokens, rows=recipe.batch_rows, rng=rng) for _ in range(epochs)]
+    plan = [
+        token_batches(lengths, recipe.batch_tokens, rows=recipe.batch_for(len(lengths)), rng=rng) for _ in range(epochs)
+    ]
     clock = _Clock(steps=sum(map(len, plan)), epochs=epochs, tell=on_progress)
     warm = max(1, round(recipe.warmup * clock.steps))
     schedule = torch.optim.lr_scheduler.LambdaLR(

@@ -10,6 +10,8 @@ from p2m.task.spec import Metric
 Method = Literal["frozen", "full"]
 """``frozen``: a logistic regression on the encoder's features. ``full``: that, then the encoder is trained with it."""
 
+FEW = 500
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -29,7 +31,6 @@ class Recipe:
     seconds: float | None = None
     learning_rate: float = 5e-5
     head_learning_rate: float = 5e-4
-    batch_rows: int = 16
     batch_tokens: int = 4096
     weight_decay: float = 0.01
     warmup: float = 0.1
@@ -39,7 +40,11 @@ class Recipe:
         """Epochs at most: few rows need more passes; early stopping ends it sooner."""
         if self.epochs is not None:
             return self.epochs
-        return 10 if rows <= 500 else 6 if rows <= 2000 else 4
+        return 10 if rows <= FEW else 6 if rows <= 2000 else 4
+
+    def batch_for(self, rows: int) -> int:
+        """Rows of a batch at most: few rows need the steps, many are a quarter cheaper each at twice the batch."""
+        return 16 if rows <= FEW else 32
 
 
 @dataclass(frozen=True)
