@@ -53,7 +53,8 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         env={**os.environ, "PYTHONPATH": path},
     )
     if done.returncode:
-        sys.exit(f"the training of {job['trainer']} ended with {done.returncode} (its error is above); it needs: pip install -e '.[bench]'")
+        ended = f"the training of {job['trainer']} ended with {done.returncode}; its error is above"
+        sys.exit(f"{ended}. It needs: pip install -e '.[bench]'")
     return json.loads(done.stdout.splitlines()[-1])
 
 
