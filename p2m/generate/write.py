@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from p2m.errors import BudgetExceeded, ProviderError
 from p2m.generate.label import shots
+from p2m.llm.failures import RequestRefused
 from p2m.prompts import Prompt, render
 from p2m.rows import Row
 from p2m.task.spec import Example, TaskSpec
@@ -53,14 +54,17 @@ async def find_subjects(task: TaskSpec, teacher: ChatModel, seed: int) -> list[s
     shown = [e.input[:300] for e in rng.sample(task.examples, min(8, len(task.examples)))]
     prompt = render("write_subjects", instruction=task.instruction, inputs=shown, n=SUBJECTS)
     schema = _list_schema("subjects", SUBJECTS, {"maxLength": 60})
-    reply = await teacher.chat(
-        [{"role": "user", "content": prompt.text}],
-        max_tokens=SUBJECTS * 16,
-        temperature=0.7,
-        seed=seed,
-        schema=schema,
-        prompt=prompt.hash,
-    )
+    try:
+        reply = await teacher.chat(
+            [{"role": "user", "content": prompt.text}],
+            max_tokens=SUBJECTS * 16,
+            temperature=0.7,
+            seed=seed,
+            schema=schema,
+            prompt=prompt.hash,
+        )
+    except RequestRefused:
+        return []  # this one request only: the rows are less varied, no more
     found = [s for s in _read_list(reply, "subjects") or [] if len(s) <= 80]
     return list(dict.fromkeys(found))
 
