@@ -14,18 +14,11 @@ import tools
 from agent import guard, referee
 from agent.budget import left, reserve
 from agent.events import (
-    By,
-    Event,
     LLMSpend,
     PlannerSpoke,
-    RunEnded,
     RunResumed,
-    RunStarted,
     ToolFinished,
-    ToolStarted,
-    Verdict,
 )
-from agent.journal import Record
 from agent.judge import judge
 from agent.ledger import ledger
 from agent.loop import Parts, run
@@ -34,75 +27,12 @@ from agent.planner import Turn, View, menu_of
 from agent.planner_llm import read_action
 from agent.planner_policy import PolicyPlanner, advise
 from agent.settings import Settings
-from agent.state import Call, RunState, fold
+from agent.state import Call, RunState
 from p2m.errors import BudgetExceeded
-from p2m.generate.label import SHOT_CHARACTERS, match_label, shots
 from p2m.llm.hooks import Hooks, Spend
-from p2m.task.spec import Example, Limits, TaskSpec
+from p2m.task.spec import Limits
+from tests.folded_run import HELD_OUT, ROWS, TASK, Run
 from tools.base import Facts
-
-TASK = TaskSpec(
-    name="mood",
-    instruction="Say whether it is good or bad.",
-    kind="classify",
-    labels=("good", "bad"),
-    examples=(Example(input="fine work", output="good"), Example(input="a mess", output="bad")),
-    target=0.9,
-)
-HELD_OUT = {"held_out": {"handle": "ho_00000001", "source": "generated", "validation": 20, "test": 20}}
-ROWS = {"handle": "ds_00000001", "source": "generated", "rows": 50, "labels": {"good": 25, "bad": 25}, "removed": {}}
-
-
-class Run:
-    """A run as its events; ``state`` folds them."""
-
-    def __init__(self, task: TaskSpec = TASK, **budget: Any) -> None:
-        settings = Settings(planner="policy", teacher="local:x", budget=Limits(**budget))
-        self.events: list[Event] = [RunStarted(task.model_dump(mode="json"), settings.model_dump(mode="json"), "0")]
-        self.seconds = 0.0
-        self.turns = self.steps = 0
-
-    def add(self, *events: Event) -> Run:
-        self.events += events
-        return self
-
-    def call(
-        self,
-        tool: str,
-        text: str = "done",
-        *,
-        data: dict[str, Any] | None = None,
-        error: str | None = None,
-        by: By = "policy",
-        arguments: dict[str, Any] | None = None,
-        session: int = 0,
-    ) -> Run:
-        arguments = arguments or {}
-        if by == "referee":
-            self.steps += 1
-            name = f"r{session}.{tool}.{self.steps}"
-        else:
-            self.turns += 1
-            name = f"t{self.turns}.1"
-            calls = ({"id": name, "tool": tool, "arguments": arguments},)
-            self.add(PlannerSpoke(self.turns, by, "policy", "because", calls))
-        return self.add(ToolStarted(name, tool, arguments, by), ToolFinished(name, text, "", data or {}, error))
-
-    def trained(self, value: float, by: By = "policy") -> Run:
-        name = f"m_{len(self.events):08x}"
-        score = {"metric": "accuracy", "value": value, "low": 0.0, "high": 1.0, "n": 20, "split": "validation"}
-        made = {"model": name, "method": "full", "base": "b", "data": ["ds_00000001"], "rows": 50, "score": score}
-        experiment = {"experiment": {**made, "per_label": {}, "seconds": 1.0}}
-        return self.call("fine_tune", f"{name}: {value}", data=experiment, by=by, arguments={"method": "full"})
-
-    def ended(self, kind: Any = "budget") -> Run:
-        return self.add(Verdict(kind, "over"), RunEnded("below", 3, "over"))
-
-    @property
-    def state(self) -> RunState:
-        state = fold([Record(i, "", self.seconds, e) for i, e in enumerate(self.events)])
-        assert state is not None
-        return state
 
 
 def view(state: RunState, **facts: Any) -> View:
@@ -399,30 +329,3 @@ def test_a_planner_cannot_run_the_referees_steps(tmp_path: Path) -> None:
         return found
 
     assert [e.error for e in asyncio.run(first_three())] == ["unknown_tool"] * 3
-
-
-# labels and examples at their edges
-
-
-@pytest.mark.parametrize(
-    ("answer", "labels", "expected"),
-    [
-        ("C++", ("C", "C++"), "C++"),
-        ('"C"', ("C", "C++"), "C"),
-        (":)", (":)", ":("), ":)"),
-        ("", (":)", ":("), None),
-        ("Label: card_arrival.", ("card_arrival", "card"), "card_arrival"),
-        ("good or bad", ("good", "bad"), None),
-        ("SCHLECHT", ("gut", "schlecht"), "schlecht"),
-    ],
-)
-def test_an_answer_is_matched_to_a_label(answer: str, labels: tuple[str, ...], expected: str | None) -> None:
-    assert match_label(answer, labels) == expected
-
-
-def test_long_examples_do_not_fill_a_small_context() -> None:
-    long = [Example(input=f"{i} " + "word " * 500, output=("good", "bad")[i % 2]) for i in range(40)]
-    shown = shots(long)
-    assert sum(len(e.input) for e in shown) <= SHOT_CHARACTERS
-    assert {e.output for e in shown} == {"good", "bad"}
-    assert len(shots([Example(input="short", output="good")] * 40)) == 32

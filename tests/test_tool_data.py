@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,12 +18,13 @@ from p2m.llm.client import ChatModel, open_model
 from p2m.rows import Row
 from p2m.store import Store
 from p2m.task.spec import Example, TaskSpec
-from tools.base import Facts, Tool, ToolContext, ToolResult
+from tests.tool_call import FACTS, call
+from tests.tool_call import context as tool_context
+from tools.base import ToolContext
 from tools.check_labels import check_labels
 from tools.deduplicate import deduplicate
 from tools.workspace import DataInfo, HeldOut, Workspace
 
-FACTS = Facts(has_catalog=False, has_teacher=True, has_person=False)
 TASK = TaskSpec(
     name="mail",
     instruction="Is the message about billing or about delivery?",
@@ -118,27 +118,7 @@ def context(
         fixed = Referee(store, None).fix_from_rows(TASK, held_out, "generated", 0)
         handle = Referee(store, None).save(fixed)
         workspace = replace(workspace, held_out=HeldOut(handle, "generated", len(fixed.validation), len(fixed.test)))
-    return ToolContext(
-        task=TASK,
-        workspace=workspace,
-        store=store,
-        run_dir=tmp_path,
-        seed=7,
-        teacher=teacher,
-        catalog=None,
-        progress=lambda message, share: None,
-        examples_left=lambda: None,
-        seconds_left=lambda: None,
-    )
-
-
-def call(tool: Tool, ctx: ToolContext, **arguments: Any) -> tuple[ToolResult, ToolContext]:
-    """The result, and the context with it applied. The call must be one that the menu offers."""
-    assert tool.precondition(ctx.workspace, FACTS) is None
-    assert tool.check(arguments, ctx.workspace) == []
-    result = asyncio.run(tool.fn(ctx, **arguments))
-    json.dumps(result.data)
-    return result, replace(ctx, workspace=ctx.workspace.apply(result.data))
+    return tool_context(tmp_path, TASK, workspace, teacher=teacher, store=store)
 
 
 @pytest.mark.usefixtures("no_encoder")

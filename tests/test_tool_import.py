@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,40 +17,25 @@ from p2m.errors import P2MError, ToolFailure
 from p2m.store import Store
 from p2m.task.spec import TaskSpec
 from tests.catalog_folder import BANKING, files, make
-from tools.base import Facts, Tool, ToolContext, ToolResult
+from tests.tool_call import FACTS, call
+from tests.tool_call import context as tool_context
+from tools.base import ToolContext
 from tools.import_dataset import _offer, import_dataset
 from tools.inspect_dataset import inspect_dataset
 from tools.rank_models import rank_models
 from tools.search_datasets import search_datasets
 from tools.workspace import Experiment, HeldOut, Score, Workspace
 
-FACTS = Facts(has_catalog=True, has_teacher=True, has_person=False)
-
 
 def context(
     tmp_path: Path, catalog: FolderCatalog, labels: tuple[str, ...], workspace: Workspace | None = None
 ) -> ToolContext:
-    return ToolContext(
-        task=TaskSpec(name="t", instruction="Sort the messages.", kind="classify", labels=labels),
-        workspace=workspace or Workspace(),
-        store=Store(tmp_path / "artifacts"),
-        run_dir=tmp_path,
-        seed=7,
-        teacher=None,
+    return tool_context(
+        tmp_path,
+        TaskSpec(name="t", instruction="Sort the messages.", kind="classify", labels=labels),
+        workspace or Workspace(),
         catalog=catalog,
-        progress=lambda message, share: None,
-        examples_left=lambda: None,
-        seconds_left=lambda: None,
     )
-
-
-def call(tool: Tool, ctx: ToolContext, **arguments: Any) -> tuple[ToolResult, ToolContext]:
-    """The result, and the context with it applied, as the loop does. The call must be one the menu offers."""
-    assert tool.precondition(ctx.workspace, FACTS) is None
-    assert tool.check(arguments, ctx.workspace) == []
-    result = asyncio.run(tool.fn(ctx, **arguments))
-    json.dumps(result.data)
-    return result, replace(ctx, workspace=ctx.workspace.apply(result.data))
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,13 @@ from p2m.rows import Row
 from p2m.store import Store
 from p2m.task.spec import Example, StudentLimits, TaskSpec
 from tests.tiny_model import LABELS, make_encoder, rows
-from tools.base import Facts, Tool, ToolContext, ToolResult
+from tests.tool_call import FACTS, call
+from tests.tool_call import context as tool_context
+from tools.base import ToolContext
 from tools.evaluate import evaluate
 from tools.fine_tune import fine_tune
 from tools.workspace import Baseline, DataInfo, HeldOut, Score, Workspace
 
-FACTS = Facts(has_catalog=False, has_teacher=False, has_person=False)
 VALIDATION, TEST = rows(45, 100), rows(30, 200)
 
 
@@ -41,27 +41,9 @@ def context(tmp_path: Path, training: list[Row], **task: Any) -> ToolContext:
         target=0.5,
         student=StudentLimits(base=str(make_encoder(tmp_path / "base"))),
     ).model_copy(update=task)
-    return ToolContext(
-        task=spec,
-        workspace=Workspace(held_out=HeldOut(held_out, "user", 45, 30), datasets=(info,)),
-        store=store,
-        run_dir=tmp_path,
-        seed=7,
-        teacher=None,
-        catalog=None,
-        progress=lambda message, share: None,
-        examples_left=lambda: None,
-        seconds_left=lambda: None,
+    return tool_context(
+        tmp_path, spec, Workspace(held_out=HeldOut(held_out, "user", 45, 30), datasets=(info,)), store=store
     )
-
-
-def call(tool: Tool, ctx: ToolContext, **arguments: Any) -> tuple[ToolResult, ToolContext]:
-    """The result, and the context with it applied, as the loop does. The call must be one the menu offers."""
-    assert tool.precondition(ctx.workspace, FACTS) is None
-    assert tool.check(arguments, ctx.workspace) == []
-    result = asyncio.run(tool.fn(ctx, **arguments))
-    json.dumps(result.data)
-    return result, replace(ctx, workspace=ctx.workspace.apply(result.data))
 
 
 def test_train_then_look_at_the_errors(minilm: Path, tmp_path: Path) -> None:

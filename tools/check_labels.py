@@ -11,6 +11,7 @@ from pydantic import Field
 
 from p2m.catalog.embedding import default_embed
 from p2m.data.label_check import Checked, Suspicion, agreement, settle, suspect, to_ask
+from p2m.data.near import samples
 from p2m.errors import ToolFailure
 from p2m.rows import Row
 from tools.base import Facts, ToolContext, ToolResult, first_problem, need, tool
@@ -116,11 +117,10 @@ def _replace(ctx: ToolContext, info: DataInfo, checked: Checked, teacher: str) -
         rows=[[row.input, row.output] for row in checked.kept],
     )
     counts = Counter(info.removed) + Counter(r.reason for r in checked.removed)
-    shown = [{"input": r.row.input[:200], "reason": r.reason} for r in checked.removed[:20]]
     meta = {
         "of": info.handle,
         "removed": dict(counts),
-        "removed_samples": shown,
+        "removed_samples": samples(checked.removed),
         "relabelled": len(checked.relabelled),
         "teacher": teacher,
     }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from p2m.catalog.embedding import default_embed
-from p2m.data.near import HeldOutGuard, Removed
+from p2m.data.near import HeldOutGuard, Removed, samples
 from p2m.data.near import deduplicate as find_duplicates
 from p2m.errors import ToolFailure
 from p2m.rows import Row
@@ -106,8 +106,7 @@ def _replace(
         with_embeddings=with_embeddings,
     )
     counts = Counter(info.removed) + Counter(r.reason for r in removed)
-    shown = [{"input": r.row.input[:200], "reason": r.reason} for r in removed[:20]]
-    ctx.store.save_rows(handle, kept, {"of": info.handle, "removed": dict(counts), "removed_samples": shown})
+    ctx.store.save_rows(handle, kept, {"of": info.handle, "removed": dict(counts), "removed_samples": samples(removed)})
     return replace(
         info,
         handle=handle,

@@ -106,7 +106,7 @@ async def generate_batch(
 
 def screen(ctx: ToolContext, rows: list[Row]) -> tuple[list[Row], Counter[str], list[dict[str, str]]]:
     """Rows that are new (to the run and each other) and unlike every held-out row; what went, counted and sampled."""
-    from p2m.data.near import HeldOutGuard, deduplicate
+    from p2m.data.near import HeldOutGuard, deduplicate, samples
     from p2m.data.referee import guard_texts
     from p2m.train.embed import Embedder
 
@@ -119,8 +119,7 @@ def screen(ctx: ToolContext, rows: list[Row]) -> tuple[list[Row], Counter[str], 
     if ctx.workspace.held_out:
         admitted = HeldOutGuard(guard_texts(ctx.store, ctx.workspace.held_out.handle), embed).admit(kept)
         kept, removed = admitted.kept, removed + list(admitted.removed)
-    samples = [{"input": r.row.input[:200], "reason": r.reason} for r in removed[:20]]
-    return kept, Counter(r.reason for r in removed), samples
+    return kept, Counter(r.reason for r in removed), samples(removed)
 
 
 def _result(ctx: ToolContext, handle: str, labels: list[str]) -> ToolResult:

@@ -164,14 +164,13 @@ def _admit(ctx: ToolContext, rows: list[Row]) -> tuple[list[Row], dict[str, int]
     if ctx.workspace.held_out is None:
         return rows, {}, []
     from p2m.catalog.embedding import default_embed
-    from p2m.data.near import HeldOutGuard
+    from p2m.data.near import HeldOutGuard, samples
     from p2m.data.referee import guard_texts
 
     ctx.progress(f"comparing {len(rows)} rows with the held-out ones", None)
     texts = guard_texts(ctx.store, ctx.workspace.held_out.handle)
     admitted = HeldOutGuard(texts, default_embed()).admit(rows)
-    samples = [{"input": r.row.input[:200], "reason": r.reason} for r in admitted.removed[:SAMPLES]]
-    return admitted.kept, admitted.counts, samples
+    return admitted.kept, admitted.counts, samples(admitted.removed, SAMPLES)
 
 
 def _offer(ctx: ToolContext, catalog: Catalog, dataset: str, split: str, recipe: Recipe) -> dict[str, Any] | None:

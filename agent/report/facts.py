@@ -15,6 +15,7 @@ from agent.report.data import Removal, Source, removals_of, sources_of
 from agent.report.reproduce import Reproduction, reproduction_of
 from agent.state import RunState
 from p2m.errors import P2MError
+from p2m.evaluate.errors import Cluster
 from p2m.store import Store
 from p2m.task.spec import TaskSpec
 from tools.workspace import Experiment, Score
@@ -46,16 +47,6 @@ class Result:
     sentence: str
     score: Score | None
     remarks: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """Validation rows of ``gold`` taken for ``predicted``."""
-
-    gold: str
-    predicted: str
-    count: int
-    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ async def _generated(ctx: ToolContext) -> list[Row]:
 def _own_training_rows(ctx: ToolContext, found: HeldOutSet, handle: str, embed: Any) -> DataInfo | None:
     """What the user labelled and the referee does not need: the rest of the validation file, and the training file."""
     from p2m.data.labelled import read_labelled
-    from p2m.data.near import HeldOutGuard
+    from p2m.data.near import HeldOutGuard, samples
 
     rows = list(found.leftover)
     task = ctx.task
@@ -109,10 +109,9 @@ def _own_training_rows(ctx: ToolContext, found: HeldOutSet, handle: str, embed: 
     admitted = HeldOutGuard(guard_texts(ctx.store, handle), embed).admit(rows)
     if not admitted.kept:
         raise BadInput("every training row is also in the held-out file", where=task.train or "", fix="Give other rows")
-    removed = Counter(r.reason for r in admitted.removed)
     name = ctx.store.handle("ds", tool="own_rows", rows=[[r.input, r.output] for r in admitted.kept], held_out=handle)
-    samples = [{"input": r.row.input[:200], "reason": r.reason} for r in admitted.removed[:20]]
-    ctx.store.save_rows(name, admitted.kept, {"removed": dict(removed), "removed_samples": samples})
+    meta = {"removed": admitted.counts, "removed_samples": samples(admitted.removed)}
+    ctx.store.save_rows(name, admitted.kept, meta)
     counts = dict(Counter(r.output for r in admitted.kept))
     source = found.source if found.source.startswith("dataset:") else "user"
-    return DataInfo(name, source, len(admitted.kept), counts, dict(removed), checked=True)
+    return DataInfo(name, source, len(admitted.kept), counts, admitted.counts, checked=True)

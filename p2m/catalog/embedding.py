@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from pathlib import Path
-
 from p2m.catalog.base import Embed
 
 
 def default_embed() -> Embed | None:
-    """The embedded pack's sentence embedder, loaded once a process; None where it has not been pulled."""
+    """The embedded pack's sentence embedder, the one that training uses too; None where it has not been pulled."""
     from p2m import pack
-    from p2m.train.embed import DEFAULT_BASE
+    from p2m.train.embed import DEFAULT_BASE, Embedder
 
-    folder = pack.find(DEFAULT_BASE)
-    return _embedder(folder) if folder else None
-
-
-@lru_cache(maxsize=1)
-def _embedder(folder: Path) -> Embed:
-    from p2m.train.embed import Embedder
-
-    return Embedder(folder).embed
+    return Embedder.default().embed if pack.find(DEFAULT_BASE) else None

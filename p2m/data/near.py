@@ -55,6 +55,11 @@ class Removed:
     match: str = ""
 
 
+def samples(removed: Sequence[Removed], most: int = 20) -> list[dict[str, str]]:
+    """The first of the removed rows as a report shows them: text cut to 200 characters, and reason."""
+    return [{"input": r.row.input[:200], "reason": r.reason} for r in removed[:most]]
+
+
 @dataclass(frozen=True)
 class Admitted:
     """What passed, in the order given, and what did not."""

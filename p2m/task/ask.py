@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from p2m.data.names import plain
 from p2m.errors import BadInput
 from p2m.prompts import render
 from p2m.task.draft import Draft, Shown
+
+if TYPE_CHECKING:
+    from p2m.llm.client import ChatModel
 
 MAX_TOKENS = 600
 LONGEST_TEXT = 6000
@@ -34,28 +37,6 @@ SCHEMA: dict[str, Any] = {
     "additionalProperties": False,
 }
 FIX = 'Add kind: and labels: to the task, or a few examples, each as input="..." output="...".'
-
-
-class Answer(Protocol):
-    @property
-    def text(self) -> str: ...
-
-
-class ChatModel(Protocol):
-    """The part of ``p2m.llm.client.ChatModel`` that is used here."""
-
-    name: str
-
-    async def chat(
-        self,
-        messages: list[dict[str, Any]],
-        *,
-        max_tokens: int,
-        temperature: float = 0.0,
-        seed: int = 0,
-        schema: dict[str, Any] | None = None,
-        prompt: str = "",
-    ) -> Answer: ...
 
 
 async def ask(draft: Draft, model: ChatModel) -> Draft:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from p2m.data.textfile import missing, read_text
 from p2m.errors import BadInput
-from p2m.task.ask import ChatModel, ask
+from p2m.task.ask import ask
 from p2m.task.draft import Draft, Place
 from p2m.task.fields import read_fields
 from p2m.task.finish import NeedsLLM, finish
 from p2m.task.jsontask import read_json_task
 from p2m.task.markdown import load_yaml, read_keys, read_markdown
 from p2m.task.spec import TaskSpec
+
+if TYPE_CHECKING:
+    from p2m.llm.client import ChatModel
 
 __all__ = ["NeedsLLM", "Overrides", "load_task", "load_task_with"]
 
