@@ -19,6 +19,9 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "DISABL
 
 def p2m(job: dict[str, Any]) -> tuple[float, list[str]]:
     """``method: full`` as fine_tune runs it, early stopping off. Its validation passes are counted."""
+    import sklearn.linear_model
+    import sklearn.model_selection  # noqa: F401, imported before the clock starts, as Trainer's parts are
+
     from p2m.evaluate.predict import Predictor
     from p2m.rows import Row
     from p2m.train.fit import train
