@@ -64,6 +64,7 @@ def trainer(job: dict[str, Any]) -> tuple[float, list[str]]:
             save_strategy="no",
             report_to="none",
             use_cpu=True,
+            disable_tqdm=True,
         )
         # Given the tokenizer, it pads each batch to its longest text.
         Trainer(model, arguments, train_dataset=data, processing_class=tokenizer).train()

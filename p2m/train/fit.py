@@ -31,6 +31,9 @@ PROGRESS_SECONDS = 0.5
 LENGTH_PERCENTILE = 99
 LONGEST = 256
 GRADIENT_NORM = 1.0
+# A start for the head needs no more.
+HEAD_ROWS = 512
+HEAD_ROWS_A_LABEL = 8
 
 OnProgress = Callable[[Progress], None]
 
@@ -68,8 +71,9 @@ def train(
     judge = _Judge(recipe, student, validation)
     history: list[Epoch] = []
     if student.pooled:
-        features = _all(student, student.features, data.ids, recipe.batch_tokens)
-        head = fit_head(features, data.targets.numpy(), data.weights.numpy(), recipe.seed)
+        chosen = _head_rows(recipe, len(rows))
+        features = _all(student, student.features, [data.ids[i] for i in chosen], recipe.batch_tokens)
+        head = fit_head(features, data.targets[chosen].numpy(), data.weights[chosen].numpy(), recipe.seed)
         student.set_head(head.weights, head.bias)
         history.append(judge.epoch(0, None))
     loop = _Loop(0.0, False)
@@ -89,6 +93,14 @@ def train(
         examples_per_second=loop.examples_per_second,
         seconds=time.monotonic() - began,
     )
+
+
+def _head_rows(recipe: Recipe, rows: int) -> list[int]:
+    """The rows that the head is fitted on: a sample where the encoder's training goes on from there."""
+    enough = max(HEAD_ROWS, HEAD_ROWS_A_LABEL * len(recipe.labels))
+    if recipe.method == "frozen" or rows <= enough:
+        return list(range(rows))
+    return sorted(random.Random(recipe.seed).sample(range(rows), enough))
 
 
 @dataclass(frozen=True)
