@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from p2m.errors import BadInput, BudgetExceeded, ProviderError
-from p2m.llm.client import ChatModel, Patience, many, open_model
+from p2m.llm.client import ChatModel, Patience, open_model
 from p2m.llm.failures import RequestRefused, ToolsRefused
 from p2m.llm.hooks import Hooks, Spend
-from p2m.llm.reply import TokenLogprob, ToolCall, Usage
+from p2m.llm.parallel import Stopped, many
+from p2m.llm.reply import Reply, TokenLogprob, ToolCall, Usage
 from tests.fake_llm import Break, Fail, FakeLLM, Garbage, Hang, Request, Say, scripted
 
 HASTY = Patience(attempts=3, first_wait=0.01, longest_wait=0.05, request_seconds=60)
@@ -326,6 +327,16 @@ def test_many_keeps_what_succeeded_in_order_and_bounded() -> None:
     assert [r.text for i, r in enumerate(results) if i != 3] == [f"saw {i}" for i in range(8) if i != 3]
     assert isinstance(results[3], RequestRefused)
     assert sorted(done) == list(range(8))
+
+
+def test_many_makes_no_call_once_told_to_stop() -> None:
+    async def run(model: ChatModel) -> list[Any]:
+        calls = [partial(model.chat, [{"role": "user", "content": str(i)}], max_tokens=5) for i in range(9)]
+        return await many(calls, limit=1, stop=lambda: len(server.requests) == 3)
+
+    with FakeLLM(scripted("x")) as server:
+        results = use(server, run)
+    assert [type(r) for r in results] == [Reply] * 3 + [Stopped] * 6
 
 
 def test_many_stops_asking_a_dead_server() -> None:

@@ -222,6 +222,17 @@ def test_check_labels_relabels_what_the_teacher_is_sure_of(
     assert checked.labels == {label: sum(r.output == label for r in fixed) for label in TASK.labels}
 
 
+@pytest.mark.usefixtures("no_encoder")
+def test_check_labels_stops_asking_when_the_time_is_spent(tmp_path: Path, teacher: tuple[ChatModel, list[str]]) -> None:
+    model, asked = teacher
+    rows = [replace(row, output=other(row.output)) for row in messages()]
+    ctx = replace(context(tmp_path, rows, teacher=model), seconds_left=lambda: 200.0 - 10 * len(asked))
+    result, after = call(check_labels, ctx)
+    assert 18 < len(asked) < 40
+    assert after.store.rows(after.workspace.datasets[0].handle)[50:] == rows[50:], "those not asked about stay"
+    assert f"of {len(asked)} asked" in result.text
+
+
 def test_check_labels_asks_about_suspected_rows_of_a_dataset_only(
     tmp_path: Path, teacher: tuple[ChatModel, list[str]], minilm: Path
 ) -> None:

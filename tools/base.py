@@ -35,6 +35,9 @@ class ToolResult:
     data: dict[str, Any] = field(default_factory=dict)
 
 
+LEAST_SECONDS = 20.0
+
+
 @dataclass(frozen=True)
 class ToolContext:
     """What a tool may touch. It has no way to the sealed test: that is opened by the loop, once, at the end."""
@@ -50,6 +53,11 @@ class ToolContext:
     examples_left: Callable[[], int | None]
     seconds_left: Callable[[], float | None]
     ask: Callable[[str], Awaitable[str]] | None = None
+
+    def out_of_time(self) -> bool:
+        """Whether what is left of the time budget is for training and delivery: no tool starts more LLM calls."""
+        seconds = self.seconds_left()
+        return seconds is not None and seconds < LEAST_SECONDS
 
     def rng(self, *salt: Any) -> random.Random:
         """A random source that depends on the run's seed and ``salt`` alone, so that a resume draws the same."""

@@ -63,6 +63,7 @@ async def check_labels(
         ctx.task,
         teacher,
         progress=lambda done, of: ctx.progress(f"the teacher labelled {done} of {of}", done / of),
+        stop=ctx.out_of_time,
     )
     opinions: list[Labelled | None] = [
         Labelled(max(row.probs, key=row.probs.__getitem__), row.probs) if row.probs else None for row in rows
@@ -89,9 +90,9 @@ async def check_labels(
         relabelled += checked.relabelled
         removed += checked.removed
     text = "; ".join(lines)
-    samples = [f"“{row.input[:100]}”: {row.output} → {label}" for row, label in relabelled]
-    samples += [f"“{r.row.input[:100]}”: {r.row.output}, removed" for r in removed]
-    return ToolResult(text, "\n".join([text, *(f"- {s}" for s in samples[:SAMPLES])]), dataset_updates(updates))
+    shown = [f"“{row.input[:100]}”: {row.output} → {label}" for row, label in relabelled]
+    shown += [f"“{r.row.input[:100]}”: {r.row.output}, removed" for r in removed]
+    return ToolResult(text, "\n".join([text, *(f"- {s}" for s in shown[:SAMPLES])]), dataset_updates(updates))
 
 
 def _suspicion(ctx: ToolContext, rows: list[Row], chosen: set[str]) -> Suspicion:

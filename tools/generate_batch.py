@@ -15,7 +15,6 @@ from tools.workspace import DataInfo, Workspace
 
 SMALLEST_BATCH = 10
 # A batch asked for with less time than this left would only take the time that delivery needs.
-LEAST_SECONDS = 20.0
 
 
 def _can_write(workspace: Workspace, facts: Facts) -> str | None:
@@ -68,12 +67,7 @@ async def generate_batch(
         before=[d.handle for d in ctx.workspace.datasets],
     )
     if not ctx.store.has(handle):
-
-        def stop() -> bool:
-            seconds = ctx.seconds_left()
-            return seconds is not None and seconds < LEAST_SECONDS
-
-        if stop():
+        if ctx.out_of_time():
             raise ToolFailure("budget", "no time is left to write rows")
         written = await write_rows(
             task,
@@ -83,7 +77,7 @@ async def generate_batch(
             brief=brief,
             seed=ctx.rng("generate", handle).randrange(2**31),
             progress=lambda done, of: ctx.progress(f"{done} of {of} rows written", done / of),
-            stop=stop,
+            stop=ctx.out_of_time,
         )
         if not written.rows and not written.unusable:
             raise ToolFailure("budget", "no time is left to write rows")

@@ -71,6 +71,7 @@ async def _generated(ctx: ToolContext) -> list[Row]:
         labels=ctx.task.labels,
         seed=seed,
         progress=lambda done, of: ctx.progress(f"{done} of {of} held-out rows written", 0.7 * done / of),
+        stop=ctx.out_of_time,
     )
     texts = [row.input for row in written.rows]
     labelled = await label_texts(
@@ -78,8 +79,11 @@ async def _generated(ctx: ToolContext) -> list[Row]:
         ctx.task,
         teacher,
         progress=lambda done, of: ctx.progress(f"{done} of {of} checked", 0.7 + 0.3 * done / of),
+        stop=ctx.out_of_time,
     )
     agreed = [row for row, said in zip(written.rows, labelled, strict=True) if said.label == row.output]
+    if len(agreed) < 20 and ctx.out_of_time():
+        raise ToolFailure("budget", f"the time was spent when {len(agreed)} held-out rows were written and checked")
     if len(agreed) < 20:
         raise ToolFailure(
             "provider",

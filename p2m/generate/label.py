@@ -47,13 +47,14 @@ async def label_texts(
     *,
     examples: Sequence[Example] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> list[Labelled]:
     """The teacher's label for each text, few-shot with ``examples`` (default: the task's demonstrations).
 
     Raises ``ProviderError`` when no call succeeds, ``BudgetExceeded`` when the budget refuses one; a call that fails
-    alone gives ``Labelled(None)``.
+    alone, or is not made because of ``stop``, gives ``Labelled(None)``.
     """
-    from p2m.llm.client import many
+    from p2m.llm.parallel import Stopped, many
 
     head, prompt = _head(task, task.examples if examples is None else examples)
     done = 0
@@ -70,12 +71,12 @@ async def label_texts(
     calls = [
         partial(teacher.chat, [*head, {"role": "user", "content": text[:LONGEST_TEXT]}], **options) for text in texts
     ]
-    replies = await many(calls, limit=teacher.concurrency, on_done=count)
-    failures = [r for r in replies if isinstance(r, Exception)]
+    replies = await many(calls, limit=teacher.concurrency, on_done=count, stop=stop)
+    failures = [r for r in replies if isinstance(r, Exception) and not isinstance(r, Stopped)]
     for failure in failures:
         if isinstance(failure, BudgetExceeded):
             raise failure
-    if failures and len(failures) == len(replies):
+    if failures and all(isinstance(r, Exception) for r in replies):
         raise ProviderError(f"the teacher labelled nothing: {failures[0]}")
     return [Labelled(None) if isinstance(r, Exception) else _read(r, task.labels) for r in replies]
 

@@ -86,7 +86,7 @@ async def write_rows(
     ``examples`` (default: the task's) are shown; ``stop`` is looked at before each call. What came back is kept when
     some calls fail. Raises ``ProviderError`` when all of them do, ``BudgetExceeded`` when the budget refuses the first.
     """
-    from p2m.llm.client import many
+    from p2m.llm.parallel import Stopped, many
 
     shown = task.examples if examples is None else examples
     subjects = await find_subjects(task, teacher, seed)
@@ -103,7 +103,7 @@ async def write_rows(
     for i in range(-(-n // each)):
         label = labels[i % len(labels)]
         rng = random.Random(f"{seed} {i} {label} {brief}")
-        calls.append(partial(_ask, teacher, head, label, each, brief, _tokens_an_input(shown), subjects, rng, stop))
+        calls.append(partial(_ask, teacher, head, label, each, brief, _tokens_an_input(shown), subjects, rng))
         wanted.append(label)
 
     done = 0
@@ -114,9 +114,9 @@ async def write_rows(
         if progress:
             progress(min(n, done * each), n)
 
-    replies = await many(calls, limit=teacher.concurrency, on_done=count)
+    replies = await many(calls, limit=teacher.concurrency, on_done=count, stop=stop)
     answered = [r for r in replies if not isinstance(r, Exception)]
-    failures = [r for r in replies if isinstance(r, Exception) and not isinstance(r, _Stopped)]
+    failures = [r for r in replies if isinstance(r, Exception) and not isinstance(r, Stopped)]
     if failures and not answered:
         first = failures[0]
         raise first if isinstance(first, BudgetExceeded) else ProviderError(f"the teacher wrote nothing: {first}")
@@ -140,10 +140,6 @@ async def write_rows(
     return Written(rows[:n], len(calls) * each, dict(unusable))
 
 
-class _Stopped(Exception):
-    """The call was not made: time is up."""
-
-
 async def _ask(
     teacher: ChatModel,
     head: Prompt,
@@ -153,10 +149,7 @@ async def _ask(
     tokens_an_input: int,
     subjects: Sequence[str],
     rng: random.Random,
-    stop: Callable[[], bool],
 ) -> Reply:
-    if stop():
-        raise _Stopped
     prompt = render(
         "write_inputs",
         label=label,

@@ -16,7 +16,6 @@ from p2m.llm import cache as caches
 from p2m.llm import failures, local, wire
 from p2m.llm.endpoint import Endpoint, parse_endpoint
 from p2m.llm.hooks import Hooks, Spend
-from p2m.llm.parallel import many
 from p2m.llm.prices import price_of
 from p2m.llm.reply import Reply
 from p2m.llm.retry import Patience, retrying
@@ -25,7 +24,7 @@ from p2m.prompts import render
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-__all__ = ["ChatModel", "Patience", "many", "open_model"]
+__all__ = ["ChatModel", "Patience", "open_model"]
 
 REMOTE_CONCURRENCY = 8
 CONNECT_SECONDS = 10.0

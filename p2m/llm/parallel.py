@@ -12,16 +12,22 @@ from p2m.llm.failures import RequestRefused
 T = TypeVar("T")
 
 
+class Stopped(Exception):
+    """A call that was not made, because ``stop`` said so."""
+
+
 async def many(
     calls: Sequence[Callable[[], Awaitable[T]]],
     *,
     limit: int,
     on_done: Callable[[int, T | Exception], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> list[T | Exception]:
     """Run ``calls`` at most ``limit`` at once; results in order, an exception object in the place of a failed one.
 
     ``on_done(index, result)`` runs as each ends. Once the provider has failed for good or the budget has refused a
-    call, those not yet begun are not made and get the same exception. Cancelled, it cancels what runs.
+    call, those not yet begun are not made and get the same exception; once ``stop()`` is true, ``Stopped``. Cancelled,
+    it cancels what runs.
     """
     results: dict[int, T | Exception] = {}
     fatal: list[Exception] = []
@@ -31,6 +37,8 @@ async def many(
         for index, call in waiting:
             if fatal:
                 results[index] = fatal[0]
+            elif stop():
+                results[index] = Stopped()
             else:
                 try:
                     results[index] = await call()
