@@ -12,9 +12,9 @@ import pytest
 
 from p2m.errors import P2MError
 from p2m.llm.client import ChatModel, open_model
-from p2m.llm.parallel import many
 from p2m.llm.failures import RequestRefused
 from p2m.llm.hooks import Hooks, Spend
+from p2m.llm.parallel import many
 from tests.conftest import pack_member
 
 SCHEMA = {
