@@ -11,7 +11,7 @@ from agent.state import RunState
 def judge(state: RunState, seconds_now: float | None = None) -> Verdict | None:
     """Why the loop stops here, or None to go on. The target is judged on validation: the sealed test stays shut."""
     best, task = state.workspace.best, state.task
-    if best and task.target is not None and best.score.value >= task.target:
+    if best and task.target is not None and best.score.value >= task.target and not _missed(state, best.model):
         return Verdict(
             "met",
             f"{task.metric} {best.score.value:.3f} on {best.score.n} validation rows reaches {task.target:g}",
@@ -43,6 +43,12 @@ def judge(state: RunState, seconds_now: float | None = None) -> Verdict | None:
             "stalled", f"{guard.STALLED_AFTER} trainings in a row did not beat the best: progress has stopped"
         )
     return None
+
+
+def _missed(state: RunState, model: str) -> bool:
+    """Whether this model was delivered and fell short on the sealed test: a run taken up again needs a better one."""
+    delivery, target = state.delivery or {}, state.task.target
+    return delivery.get("model") == model and target is not None and delivery["test"]["value"] < target
 
 
 PROVIDER_FAILURES = 2

@@ -193,7 +193,10 @@ def _apply(state: RunState, event: Event) -> RunState:
             if state.ended is None or (state.ended.status in ("met", "below") and not event.budget):
                 return after
             begun = sum(c.started for c in state.calls)
-            return replace(after, calls_before=begun, experiments_before=len(state.workspace.experiments))
+            # The planner that failed then is tried again.
+            return replace(
+                after, calls_before=begun, experiments_before=len(state.workspace.experiments), handed_over=False
+            )
         case PlannerSpoke():
             asked = tuple(
                 Call(c["id"], c["tool"], c["arguments"], event.by, event.text, event.turn) for c in event.calls

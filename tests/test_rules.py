@@ -18,6 +18,7 @@ from agent.events import (
     PlannerSpoke,
     RunResumed,
     ToolFinished,
+    Verdict,
 )
 from agent.judge import judge
 from agent.ledger import ledger
@@ -116,6 +117,25 @@ def test_a_run_taken_up_after_its_end_is_judged_anew(end: str) -> None:
     # A crash before the end is no reason to forget what was decided.
     assert judge(so_far.add(RunResumed()).state) is not None
     assert judge(so_far.ended().add(RunResumed({"steps": 90})).state) is None
+
+
+def test_a_target_missed_on_the_sealed_test_needs_a_better_student() -> None:
+    so_far = Run().trained(0.91)
+    assert judge(so_far.state) is not None
+    best = so_far.state.workspace.best
+    assert best is not None
+    delivered = {"model": best.model, "test": {"value": 0.85}}
+    so_far.call("deliver", data=delivered, by="referee").ended("met").add(RunResumed({"steps": 90}))
+    assert judge(so_far.state) is None
+    verdict = judge(so_far.trained(0.93).state)
+    assert verdict is not None and verdict.kind == "met"
+
+
+def test_a_run_taken_up_after_its_end_tries_its_planner_again() -> None:
+    so_far = Run().add(Verdict("handover", "the planner failed"))
+    assert so_far.state.handed_over
+    assert so_far.add(RunResumed()).state.handed_over, "a crash changes nothing"
+    assert not so_far.ended().add(RunResumed({"steps": 90})).state.handed_over
 
 
 def test_a_step_of_the_referee_that_fails_twice_ends_the_session() -> None:
