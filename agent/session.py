@@ -57,7 +57,7 @@ def open_catalog(text: str | None) -> Catalog | None:
 
 def check_task(task: TaskSpec) -> None:
     """What would stop the run later, found before it begins: unreadable files, a kind that has no student yet."""
-    from p2m.data.labelled import read_labelled
+    from p2m.data.labelled import read_for
 
     if task.kind != "classify":
         raise BadInput(
@@ -71,13 +71,7 @@ def check_task(task: TaskSpec) -> None:
             fix="List them (labels: [a, b]) or give examples of each",
         )
     for path in filter(None, (task.validation, task.train)):
-        read_labelled(
-            path,
-            kind=task.kind,
-            labels=task.labels,
-            input_column=task.input_column,
-            output_column=task.output_column,
-        )
+        read_for(task, path)
 
 
 def parts_for(

@@ -95,19 +95,13 @@ async def _generated(ctx: ToolContext) -> list[Row]:
 
 def _own_training_rows(ctx: ToolContext, found: HeldOutSet, handle: str, embed: Any) -> DataInfo | None:
     """What the user labelled and the referee does not need: the rest of the validation file, and the training file."""
-    from p2m.data.labelled import read_labelled
+    from p2m.data.labelled import read_for
     from p2m.data.near import HeldOutGuard, samples
 
     rows = list(found.leftover)
     task = ctx.task
     if task.train and task.validation:  # a training file alone was split by the referee: its rest is the leftover
-        rows += read_labelled(
-            task.train,
-            kind=task.kind,
-            labels=task.labels,
-            input_column=task.input_column,
-            output_column=task.output_column,
-        )
+        rows += read_for(task, task.train)
     if not rows:
         return None
     admitted = HeldOutGuard(guard_texts(ctx.store, handle), embed).admit(rows)

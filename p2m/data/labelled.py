@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from p2m.data import names
 from p2m.data.columns import as_text, labelled_columns, text_column, with_header
@@ -15,7 +15,10 @@ from p2m.data.textfile import decode, read_text
 from p2m.errors import BadInput
 from p2m.rows import Row
 
-__all__ = ["Unlabelled", "map_label", "read_labelled", "read_unlabelled", "write_table"]
+if TYPE_CHECKING:
+    from p2m.task.spec import TaskSpec
+
+__all__ = ["Unlabelled", "map_label", "read_for", "read_labelled", "read_unlabelled", "write_table"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,17 @@ def read_labelled(
             meta["also"] = also
         rows.append(Row(input=text, output=answer, source=source, meta=meta))
     return _with_labels(rows, labels, table) if labels else rows
+
+
+def read_for(task: TaskSpec, path: str) -> list[Row]:
+    """The rows of a labelled file as ``task`` reads them. Raises as ``read_labelled`` does."""
+    return read_labelled(
+        path,
+        kind=task.kind,
+        labels=task.labels,
+        input_column=task.input_column,
+        output_column=task.output_column,
+    )
 
 
 def map_label(value: str, labels: Sequence[str]) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from p2m.data.labelled import read_labelled
+from p2m.data.labelled import read_for
 from p2m.data.near import Embed, HeldOutGuard, deduplicate, normalise
 from p2m.data.split import Use, split
 from p2m.errors import BadInput, P2MError, ToolFailure
@@ -55,13 +55,7 @@ class Referee:
         path = task.validation or task.train
         if path is None:
             raise BadInput("the task names no labelled file", where="validation", fix="Name one, or leave it to p2m")
-        rows = read_labelled(
-            path,
-            kind=task.kind,
-            labels=task.labels,
-            input_column=task.input_column,
-            output_column=task.output_column,
-        )
+        rows = read_for(task, path)
         return self._fix(task, rows, "user", seed, path, "validation_file" if task.validation else "training_file")
 
     def fix_from_rows(self, task: TaskSpec, rows: Sequence[Row], source: str, seed: int) -> HeldOutSet:

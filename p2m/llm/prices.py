@@ -11,7 +11,8 @@ from pathlib import Path
 from p2m.errors import BadInput
 from p2m.llm.endpoint import Endpoint
 
-# OpenAI's public price list as known on 2025-08-15, USD per million tokens: (prompt, completion).
+# OpenAI's public price list as known on 2025-08-15, and as others quote it in March 2026; USD per million tokens:
+# (prompt, completion).
 OPENAI_PRICES = {
     "gpt-5": (1.25, 10.0),
     "gpt-5-mini": (0.25, 2.0),
