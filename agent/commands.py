@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -120,10 +121,7 @@ async def _consume(parts: Parts, printer: Any) -> int | None:
     from agent.events import RunEnded
     from agent.loop import run as run_loop
 
-    me = asyncio.current_task()
-    assert me is not None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, me.cancel)
+    _stop_on_signals()
     ended = None
     try:
         async for event in run_loop(parts):
@@ -140,6 +138,24 @@ async def _consume(parts: Parts, printer: Any) -> int | None:
         state = load_state(parts.run_dir)
         return state.ended.exit_code if state.ended else EXIT_INTERNAL
     return ended.exit_code
+
+
+def _stop_on_signals() -> None:
+    """The first Ctrl-C or SIGTERM cancels the present task; the second ends the process as a crash would."""
+    me = asyncio.current_task()
+    assert me is not None
+    asked = False
+
+    def stop() -> None:
+        nonlocal asked
+        if asked:  # the journal is on disk, and a training child dies with us
+            os._exit(EXIT_INTERRUPTED)
+        asked = True
+        print("\np2m: stopping; Ctrl-C again to end at once, nothing is lost either way", file=sys.stderr, flush=True)
+        me.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
 
 
 async def _report_of(run_dir: Path) -> None:
