@@ -23,21 +23,24 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.common import say, shared, table, write_json
 from p2m import paths
 from p2m.catalog.embedding import bulk_embed, default_embed
-from p2m.catalog.index.search import CatalogIndex, Weights
+from p2m.catalog.index.search import CatalogIndex, Weights, use_of
 from p2m.catalog.index.sources import JsonSource
 from p2m.catalog.index.store import Store
 from p2m.catalog.index.sync import Progress, sync
 from p2m.train.embed import DEFAULT_BASE
 
 DEPTH = 100
+RANK_FUSION = "BM25 + embeddings, by rank"
 SYSTEMS = {
     "BM25": Weights(meaning=0, words=1, use=0),
     "embeddings": Weights(meaning=1, words=0, use=0),
+    RANK_FUSION: Weights(use=0),
     "BM25 + embeddings": Weights(use=0),
     "BM25 + use": Weights(meaning=0, words=1, use=1),
     "embeddings + use": Weights(words=0),
     "p2m catalog search": Weights(),
 }
+COUNTS = ("downloads", "mentions", "names")
 MEASURES = ("P@5", "R@5", "MAP", "MRR")
 
 
@@ -46,6 +49,8 @@ def main() -> None:
     data = shared() / "data" / "datafinder"
     tests = [json.loads(line) for line in (data / "test_data.jsonl").read_text(encoding="utf-8").splitlines()]
     index = open_index(data / "documents.jsonl", args.index)
+    if args.use:
+        index.use = use_of(index.counts[:, [COUNTS.index(name) for name in args.use]])
     asked = {"full": [[t["query"]] for t in tests], "keyphrase": [[t["keyphrase_query"]] for t in tests]}
     for path in args.queries:
         asked[path.stem] = read_queries(path, len(tests))
@@ -57,7 +62,11 @@ def main() -> None:
     for form, queries in asked.items():
         for name, weights in systems.items():
             begun = time.perf_counter()
-            run = {i: ranking(index, queries[i], weights) for i in answered}
+            by_rank = name == RANK_FUSION
+            run = {
+                i: fused_by_rank(index, queries[i]) if by_rank else ranking(index, queries[i], weights)
+                for i in answered
+            }
             seconds = time.perf_counter() - begun
             whole = scores(run, relevant, answered)
             a, b = ([i for i in answered if (i in half_a) is want] for want in (True, False))
@@ -76,6 +85,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--json", metavar="FILE", help="write rows and summary here")
     parser.add_argument("--seed", type=int, default=0, help="nothing here is random but the halves, whose seed is 0")
     parser.add_argument("--index", type=Path, metavar="FILE", help="the catalogue, made where it is not there")
+    parser.add_argument("--use", nargs="*", choices=COUNTS, help="count only these as use (default: all three)")
     parser.add_argument("--grid", action="store_true", help="try weights, as they were chosen")
     parser.add_argument(
         "--queries",
@@ -121,6 +131,15 @@ def read_queries(path: Path, count: int) -> list[list[str]]:
 
 def ranking(index: CatalogIndex, queries: Sequence[str], weights: Weights) -> list[str]:
     return [f.card.id for f in index.search(queries, limit=DEPTH, weights=weights)]
+
+
+def fused_by_rank(index: CatalogIndex, queries: Sequence[str]) -> list[str]:
+    """Reciprocal rank fusion with k = 60 (Cormack et al. 2009), for comparison."""
+    total: dict[str, float] = {}
+    for alone in ("BM25", "embeddings"):
+        for place, name in enumerate(ranking(index, queries, SYSTEMS[alone]), 1):
+            total[name] = total.get(name, 0) + 1 / (60 + place)
+    return sorted(total, key=lambda name: -total[name])
 
 
 def scores(run: dict[int, list[str]], relevant: list[set[str]], queries: list[int]) -> dict[str, float]:

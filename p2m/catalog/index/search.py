@@ -17,7 +17,7 @@ from p2m.catalog.base import Embed
 from p2m.catalog.index.card import CardKind, IndexCard
 from p2m.catalog.index.facets import Facets
 from p2m.catalog.index.store import Store
-from p2m.catalog.index.words import bm25, terms
+from p2m.catalog.index.words import Words, terms
 from p2m.errors import BadInput
 
 if TYPE_CHECKING:
@@ -72,7 +72,9 @@ class CatalogIndex:
         self.rowids = np.array([r[0] for r in rows])
         self.facets = Facets([r[1:5] for r in rows])
         counts = np.array([(r[5] or 0, r[6], max(r[7].count('", "'), 0)) for r in rows], dtype=np.float64)
-        self.use = _use(counts)
+        self.counts = counts  # downloads, mentions and other names, one row a card
+        self.use = use_of(counts)
+        self.words = Words(store.db)
         self.vectors = self._load_vectors() if embed else None
 
     def _load_vectors(self) -> np.ndarray | None:
@@ -129,12 +131,11 @@ class CatalogIndex:
         found = []
         for i in (*best, *dropped):
             rowid, kept = int(self.rowids[i]), bool(passed[i])
-            card = cards[rowid]
+            card, seen = cards[rowid]
             near = float(meaning[i]) if meaning is not None else 0.0
             said = float(words[i]) if words is not None else 0.0
             reasons = [] if kept else [self.facets.refusal(i, language, tasks, licenses)]
-            reasons += _reasons(card, asked, near, self._mentions(rowid))
-            seen = self.store.seen(rowid)
+            reasons += _reasons(card, asked, near, int(self.counts[i, 1]))
             why = "; ".join(reasons)
             found.append(Found(card, round(float(score[i]), 4), kept, why, near, said, float(self.use[i]), seen))
         return found
@@ -150,7 +151,7 @@ class CatalogIndex:
 
         total = np.zeros(len(self.rowids), dtype=np.float32)
         for query in queries:
-            if found := bm25(self.store.db, query, len(self.rowids)):
+            if found := self.words.bm25(query):
                 rowids = np.fromiter(found, dtype=np.int64, count=len(found))
                 scores = np.fromiter(found.values(), dtype=np.float32, count=len(found))
                 at = np.searchsorted(self.rowids, rowids)
@@ -159,11 +160,8 @@ class CatalogIndex:
                 total[at[known]] += scores[known] / max(float(scores.max()), 1e-9)
         return total / len(queries)
 
-    def _mentions(self, rowid: int) -> int:
-        return int(self.store.db.execute("SELECT mentions FROM cards WHERE rowid = ?", (rowid,)).fetchone()[0])
 
-
-def _use(counts: np.ndarray) -> np.ndarray:
+def use_of(counts: np.ndarray) -> np.ndarray:
     """The sum over the columns of log(1 + x) as a share of the column's largest; a column without any adds nothing."""
     import numpy as np
 

@@ -131,7 +131,7 @@ class JsonSource:
         with self._open() as handle:
             for number, line in enumerate(_lines(handle, self.name), 1):
                 if line.strip():
-                    record = parse_json(_decoded(line, self.name, number), self.name, number)
+                    record = parse_json(_decoded(line, self.name, number).strip(), self.name, number)
                     yield self._card(record, number)
 
     def _document(self) -> Iterator[IndexCard]:

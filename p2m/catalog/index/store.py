@@ -21,17 +21,19 @@ VERSION = 1
 BUSY_SECONDS = 30.0
 Change = Literal["new", "changed", "same"]
 # Words are stemmed (Porter 1980) and freed of accents, so that "classifying" finds "classification".
-_SCHEMA = """
+TOKENIZER = "porter unicode61 remove_diacritics 2"
+_SCHEMA = f"""
 CREATE TABLE cards (
   rowid INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, title TEXT, names TEXT, body TEXT,
   tasks TEXT, languages TEXT, license TEXT, downloads INTEGER, size_bytes INTEGER, source TEXT,
   mentions INTEGER NOT NULL DEFAULT 0, first_seen TEXT NOT NULL, last_seen TEXT NOT NULL,
   digest TEXT NOT NULL, text_key TEXT NOT NULL, UNIQUE (kind, id));
+CREATE INDEX cards_by_text ON cards (text_key);
 CREATE TABLE vectors (text_key TEXT PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT);
 CREATE VIRTUAL TABLE words USING fts5(
   id, title, names, body, content='cards', content_rowid='rowid',
-  tokenize='porter unicode61 remove_diacritics 2');
+  tokenize='{TOKENIZER}');
 CREATE VIRTUAL TABLE vocabulary USING fts5vocab(words, 'row');
 CREATE TRIGGER cards_added AFTER INSERT ON cards BEGIN
   INSERT INTO words(rowid, id, title, names, body) VALUES (new.rowid, new.id, new.title, new.names, new.body);
@@ -121,24 +123,25 @@ class Store:
         where, values = ("WHERE kind = ?", (kind,)) if kind else ("", ())
         return int(self.db.execute(f"SELECT count(*) FROM cards {where}", values).fetchone()[0])
 
-    def cards(self, rowids: Sequence[int]) -> dict[int, IndexCard]:
-        """The cards of ``rowids``, by rowid."""
+    def cards(self, rowids: Sequence[int]) -> dict[int, tuple[IndexCard, str]]:
+        """The cards of ``rowids``, by rowid, each with the day on which it was last seen, as YYYY-MM-DD."""
         marks = ", ".join("?" * len(rowids))
-        rows = self.db.execute(f"SELECT rowid, {_COLUMNS} FROM cards WHERE rowid IN ({marks})", list(rowids))
-        return {row[0]: _card(row[1:]) for row in rows}
+        sql = f"SELECT rowid, last_seen, {_COLUMNS} FROM cards WHERE rowid IN ({marks})"
+        return {row[0]: (_card(row[2:]), row[1]) for row in self.db.execute(sql, list(rowids))}
 
-    def seen(self, rowid: int) -> str:
-        """The day on which a card was last seen, as YYYY-MM-DD."""
-        return str(self.db.execute("SELECT last_seen FROM cards WHERE rowid = ?", (rowid,)).fetchone()[0])
-
-    def without_vector(self, limit: int) -> list[tuple[str, IndexCard]]:
-        """The next cards to embed with the key to keep each under, the most downloaded first."""
-        rows = self.db.execute(
-            f"SELECT text_key, {_COLUMNS} FROM cards WHERE text_key NOT IN (SELECT text_key FROM vectors)"
-            " ORDER BY coalesce(downloads, 0) DESC, rowid LIMIT ?",
-            (limit,),
+    def keys_without_vector(self) -> list[str]:
+        """The keys of the texts to embed, those of the most downloaded cards first."""
+        sql = (
+            "SELECT text_key FROM cards WHERE text_key NOT IN (SELECT text_key FROM vectors)"
+            " GROUP BY text_key ORDER BY max(coalesce(downloads, 0)) DESC, min(rowid)"
         )
-        return [(row[0], _card(row[1:])) for row in rows]
+        return [key for (key,) in self.db.execute(sql)]
+
+    def by_key(self, keys: Sequence[str]) -> dict[str, IndexCard]:
+        """A card for each of ``keys`` that a card still has."""
+        marks = ", ".join("?" * len(keys))
+        rows = self.db.execute(f"SELECT text_key, {_COLUMNS} FROM cards WHERE text_key IN ({marks})", list(keys))
+        return {row[0]: _card(row[1:]) for row in rows}
 
     def count_without_vector(self) -> int:
         sql = "SELECT count(*) FROM cards WHERE text_key NOT IN (SELECT text_key FROM vectors)"

@@ -18,6 +18,7 @@ from p2m.catalog.index.store import Change, Store
 
 CARDS_A_COMMIT = 256
 EMBEDDED_A_COMMIT = 64
+WINDOW = 1024
 Stage = Literal["read", "mentions", "embed"]
 
 
@@ -82,7 +83,7 @@ def _read(store: Store, source: CardSource, model: str, report: Report, progress
                 progress(Progress("read", done, total))
     finally:  # also where the source fails or the user has had enough
         keep(waiting)
-        progress(Progress("read", done + len(waiting), total))
+    progress(Progress("read", done + len(waiting), total))
 
 
 def _mentions(store: Store, progress: Callable[[Progress], None]) -> None:
@@ -98,15 +99,13 @@ def _mentions(store: Store, progress: Callable[[Progress], None]) -> None:
 
 
 def _embed(store: Store, embed: Embed, report: Report, progress: Callable[[Progress], None]) -> None:
-    total, tried = store.count_without_vector(), set[str]()
-    while wanted := store.without_vector(EMBEDDED_A_COMMIT * 16):
-        if all(key in tried for key, _ in wanted):
-            return  # another process took their place: never loop
-        tried |= {key for key, _ in wanted}
-        # Texts of like length share a batch.
-        wanted.sort(key=lambda w: len(w[1].embedded_text()))
-        for part in (wanted[i : i + EMBEDDED_A_COMMIT] for i in range(0, len(wanted), EMBEDDED_A_COMMIT)):
-            vectors = embed([card.embedded_text() for _, card in part])
-            store.put_vectors(zip([key for key, _ in part], vectors, strict=True))
+    wanted = store.keys_without_vector()
+    for start in range(0, len(wanted), WINDOW):
+        texts = [(c.embedded_text(), key) for key, c in store.by_key(wanted[start : start + WINDOW]).items()]
+        texts.sort(key=lambda t: len(t[0]))  # texts of like length share a batch
+        for at in range(0, len(texts), EMBEDDED_A_COMMIT):
+            part = texts[at : at + EMBEDDED_A_COMMIT]
+            vectors = embed([text for text, _ in part])
+            store.put_vectors(zip([key for _, key in part], vectors, strict=True))
             report.embedded += len(part)
-            progress(Progress("embed", report.embedded, total))
+            progress(Progress("embed", report.embedded, len(wanted)))

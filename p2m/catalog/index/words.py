@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 import sqlite3
 
+from p2m.catalog.index.store import TOKENIZER
+
 FIELD_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
 """Of id, title, names and body in BM25; other weights were tried and were worse (docs/retrieval.md)."""
-COMMON_SHARE, COMMON_FROM = 0.2, 2000
-"""In a catalogue of at least so many cards, a word in more than this share of them decides nothing and is slow."""
+MAX_POSTINGS = 10_000
+"""A search reads at most so many (card, word) pairs, those of the rarest words first: a word that is in most of 100,000
+cards decides nothing and takes longer than all others together. The rarest word is always read."""
 
 _WORD = re.compile(r"\w+")
 # What a description of a task says whatever the task is.
@@ -30,22 +33,43 @@ def terms(query: str) -> list[str]:
     return [w for w in every if w not in _EMPTY and (len(w) > 1 or not w.isascii())] or every
 
 
-def bm25(db: sqlite3.Connection, query: str, cards: int) -> dict[int, float]:
-    """Rowid -> BM25 (Robertson & Zaragoza 2009; FTS5 has k1 1.2 and b 0.75), higher is better, of every card that has
-    a word of ``query``; ``cards`` is how many there are. Empty where the query has no word."""
-    wanted = terms(query)
-    if cards >= COMMON_FROM:
-        wanted = [w for w in wanted if _share(db, w, cards) <= COMMON_SHARE] or wanted[:1]
-    if not wanted:
-        return {}
-    match = " OR ".join(f'"{word}"' for word in wanted)  # a word holds no quote: it cannot leave them
-    weights = ", ".join(str(w) for w in FIELD_WEIGHTS)
-    sql = f"SELECT rowid, -bm25(words, {weights}) FROM words WHERE words MATCH ?"
-    return dict(db.execute(sql, (match,)).fetchall())
+class Words:
+    """BM25 over the full-text index of a store's connection ``db``."""
 
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+        self._counts: dict[str, int] = {}
+        # A small index of its own with the same tokenizer turns a word into the term that the large one has.
+        self._stems = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        self._stems.execute(f"CREATE VIRTUAL TABLE words USING fts5(word, tokenize='{TOKENIZER}')")
+        self._stems.execute("CREATE VIRTUAL TABLE vocabulary USING fts5vocab(words, 'row')")
 
-def _share(db: sqlite3.Connection, word: str, cards: int) -> float:
-    """Of the cards, those that have the word as it stands here; its other forms are not counted, which is enough to
-    leave out what is everywhere."""
-    row = db.execute("SELECT doc FROM vocabulary WHERE term = ?", (word,)).fetchone()
-    return (row[0] if row else 0) / cards
+    def bm25(self, query: str) -> dict[int, float]:
+        """Rowid -> BM25 (Robertson & Zaragoza 2009; FTS5 has k1 1.2 and b 0.75), higher is better, of the cards that
+        have a word of ``query``. Empty where there are none."""
+        wanted = self._affordable(terms(query))
+        if not wanted:
+            return {}
+        match = " OR ".join(f'"{word}"' for word in wanted)  # a word holds no quote: it cannot leave them
+        weights = ", ".join(str(w) for w in FIELD_WEIGHTS)
+        sql = f"SELECT rowid, -bm25(words, {weights}) FROM words WHERE words MATCH ?"
+        return dict(self.db.execute(sql, (match,)).fetchall())
+
+    def _affordable(self, query: list[str]) -> list[str]:
+        kept, read = [], 0
+        for count, word in sorted((self._count(word), word) for word in query):
+            read += count
+            if count and (not kept or read <= MAX_POSTINGS):
+                kept.append(word)
+        return kept
+
+    def _count(self, word: str) -> int:
+        """In how many cards the word is, in any of its forms."""
+        if word not in self._counts:
+            self._stems.execute("INSERT INTO words(rowid, word) VALUES (1, ?)", (word,))
+            stems = [term for (term,) in self._stems.execute("SELECT term FROM vocabulary")]
+            self._stems.execute("DELETE FROM words WHERE rowid = 1")
+            sql = "SELECT doc FROM vocabulary WHERE term = ?"
+            rows = [self.db.execute(sql, (stem,)).fetchone() for stem in stems]
+            self._counts[word] = min((row[0] if row else 0 for row in rows), default=0)
+        return self._counts[word]
