@@ -259,3 +259,11 @@ def test_the_command_line(tmp_path: Path) -> None:
     bad = p2m("catalog", "sync", "--jsonl", "bad.jsonl", cwd=tmp_path, env=env)
     assert bad.returncode == 2
     assert bad.stderr.startswith("p2m: bad.jsonl:1: not a card")
+
+
+def test_the_hub_where_it_is_switched_off(tmp_path: Path) -> None:
+    env = environment(tmp_path) | {"HF_HUB_OFFLINE": "1"}
+    done = p2m("catalog", "sync", "--hub", cwd=tmp_path, env=env)
+    assert done.returncode == 4
+    assert "the Hub is switched off here (HF_HUB_OFFLINE)" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

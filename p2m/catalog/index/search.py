@@ -152,12 +152,11 @@ class CatalogIndex:
         total = np.zeros(len(self.rowids), dtype=np.float32)
         for query in queries:
             if found := self.words.bm25(query):
-                rowids = np.fromiter(found, dtype=np.int64, count=len(found))
-                scores = np.fromiter(found.values(), dtype=np.float32, count=len(found))
+                rowids, scores = np.array(found).T  # a float holds every rowid there can be
                 at = np.searchsorted(self.rowids, rowids)
                 known = at < len(self.rowids)
                 known[known] = self.rowids[at[known]] == rowids[known]  # a sync may add cards while this is open
-                total[at[known]] += scores[known] / max(float(scores.max()), 1e-9)
+                total[at[known]] += scores[known] / max(scores.max(), 1e-9)
         return total / len(queries)
 
 

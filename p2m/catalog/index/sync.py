@@ -83,7 +83,7 @@ def _read(store: Store, source: CardSource, model: str, report: Report, progress
                 progress(Progress("read", done, total))
     finally:  # also where the source fails or the user has had enough
         keep(waiting)
-    progress(Progress("read", done + len(waiting), total))
+    progress(Progress("read", done + len(waiting), done + len(waiting)))
 
 
 def _mentions(store: Store, progress: Callable[[Progress], None]) -> None:
@@ -100,6 +100,8 @@ def _mentions(store: Store, progress: Callable[[Progress], None]) -> None:
 
 def _embed(store: Store, embed: Embed, report: Report, progress: Callable[[Progress], None]) -> None:
     wanted = store.keys_without_vector()
+    if wanted:
+        progress(Progress("embed", 0, len(wanted)))
     for start in range(0, len(wanted), WINDOW):
         texts = [(c.embedded_text(), key) for key, c in store.by_key(wanted[start : start + WINDOW]).items()]
         texts.sort(key=lambda t: len(t[0]))  # texts of like length share a batch

@@ -9,7 +9,7 @@ from p2m.catalog.index.store import TOKENIZER
 
 FIELD_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
 """Of id, title, names and body in BM25; other weights were tried and were worse (docs/retrieval.md)."""
-MAX_POSTINGS = 10_000
+MAX_POSTINGS = 4_000
 """A search reads at most so many (card, word) pairs, those of the rarest words first: a word that is in most of 100,000
 cards decides nothing and takes longer than all others together. The rarest word is always read."""
 
@@ -44,19 +44,20 @@ class Words:
         self._stems.execute(f"CREATE VIRTUAL TABLE words USING fts5(word, tokenize='{TOKENIZER}')")
         self._stems.execute("CREATE VIRTUAL TABLE vocabulary USING fts5vocab(words, 'row')")
 
-    def bm25(self, query: str) -> dict[int, float]:
-        """Rowid -> BM25 (Robertson & Zaragoza 2009; FTS5 has k1 1.2 and b 0.75), higher is better, of the cards that
-        have a word of ``query``. Empty where there are none."""
+    def bm25(self, query: str) -> list[tuple[int, float]]:
+        """``(rowid, BM25)`` of the cards that have a word of ``query``, higher is better (Robertson & Zaragoza 2009,
+        "The Probabilistic Relevance Framework"; FTS5 has k1 1.2 and b 0.75)."""
         wanted = self._affordable(terms(query))
         if not wanted:
-            return {}
+            return []
         match = " OR ".join(f'"{word}"' for word in wanted)  # a word holds no quote: it cannot leave them
         weights = ", ".join(str(w) for w in FIELD_WEIGHTS)
         sql = f"SELECT rowid, -bm25(words, {weights}) FROM words WHERE words MATCH ?"
-        return dict(self.db.execute(sql, (match,)).fetchall())
+        return self.db.execute(sql, (match,)).fetchall()
 
     def _affordable(self, query: list[str]) -> list[str]:
-        kept, read = [], 0
+        kept: list[str] = []
+        read = 0
         for count, word in sorted((self._count(word), word) for word in query):
             read += count
             if count and (not kept or read <= MAX_POSTINGS):
