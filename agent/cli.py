@@ -138,7 +138,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _catalog(parser: argparse.ArgumentParser) -> None:
-    verbs = parser.add_subparsers(dest="verb", metavar="sync|search", required=True)
+    verbs = parser.add_subparsers(dest="verb", metavar="sync|search", required=True, help="what to do with it")
 
     def verb(name: str, help_text: str, epilog: str) -> argparse.ArgumentParser:
         return verbs.add_parser(

@@ -21,32 +21,32 @@ def count_mentions(cards: Iterable[tuple[int, str, str]]) -> Counter[int]:
     lower-case word ("emotion"), which would be found everywhere. Where several cards share a name, all count.
     """
     every = list(cards)
-    named = _by_first_token(every)
+    owners = _owners(every)
+    lengths: defaultdict[str, set[int]] = defaultdict(set)  # of the names that begin with a token
+    for name in owners:
+        lengths[name[0]].add(len(name))
+    longest_first = {token: sorted(found, reverse=True) for token, found in lengths.items()}
     found: Counter[int] = Counter()
     for key, _, text in every:
         tokens = _TOKEN.findall(text)
         mentioned: set[int] = set()
         for at, token in enumerate(tokens):
-            for name, keys in named.get(token, ()):  # longest first: "PASCAL VOC 2007" is no mention of "PASCAL VOC"
-                if tokens[at : at + len(name)] == name:
+            for length in longest_first.get(token, ()):  # "PASCAL VOC 2007" is no mention of "PASCAL VOC"
+                if keys := owners.get(tuple(tokens[at : at + length])):
                     mentioned |= keys
                     break
         found.update(mentioned - {key})
     return found
 
 
-def _by_first_token(cards: list[tuple[int, str, str]]) -> dict[str, list[tuple[list[str], set[int]]]]:
-    keys: defaultdict[str, set[int]] = defaultdict(set)
+def _owners(cards: list[tuple[int, str, str]]) -> dict[tuple[str, ...], set[int]]:
+    """The tokens of a name -> the keys of the cards that have it."""
+    owners: defaultdict[tuple[str, ...], set[int]] = defaultdict(set)
     for key, card_id, _ in cards:
         bare = card_id.rpartition("/")[2]
         if bare != card_id:
-            keys[card_id].add(key)
+            owners[tuple(_TOKEN.findall(card_id))].add(key)
         if len(bare) >= MIN_CHARS and not (bare.islower() and bare.isalpha()):
-            keys[bare].add(key)
-    named: defaultdict[str, list[tuple[list[str], set[int]]]] = defaultdict(list)
-    for name, owners in keys.items():
-        if tokens := _TOKEN.findall(name):
-            named[tokens[0]].append((tokens, owners))
-    for candidates in named.values():
-        candidates.sort(key=lambda c: -len(c[0]))
-    return named
+            owners[tuple(_TOKEN.findall(bare))].add(key)
+    owners.pop((), None)
+    return owners
