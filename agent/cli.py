@@ -130,9 +130,56 @@ def build_parser() -> argparse.ArgumentParser:
     pull = command("pull", "fetch the embedded models, checksummed, resumable")
     pull.add_argument("names", nargs="*", metavar="NAME", help="default: all four")
 
+    _catalog(command("catalog", "a local catalogue of dataset and model cards: fill it, search it"))
+
     doctor = command("doctor", "say what is installed, which planners and teachers answer, what is missing")
     doctor.add_argument("--json", action="store_true", help="a JSON list of findings")
     return parser
+
+
+def _catalog(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="verb", metavar="sync|search", required=True, help="what to do with it")
+
+    def verb(name: str, help_text: str, epilog: str) -> argparse.ArgumentParser:
+        return verbs.add_parser(
+            name,
+            help=help_text,
+            description=help_text[0].upper() + help_text[1:] + ".",
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    sync = verb(
+        "sync",
+        "read cards into the catalogue; what is there already is not read or embedded again",
+        "examples:\n  p2m catalog sync --hub --limit 20000\n  p2m catalog sync --folder ../shared/hub\n"
+        "  p2m catalog sync --jsonl cards.jsonl.gz\n\n"
+        'a line of FILE is {"id": ..., "contents": ...} or {"id": ..., "card": README} with, where known, title,\n'
+        "downloads, size_bytes, license, language, task_categories. Ctrl-C loses nothing: run it again to go on.",
+    )
+    source = sync.add_mutually_exclusive_group(required=True)
+    source.add_argument("--hub", action="store_true", help="list the Hugging Face Hub, most downloaded first")
+    source.add_argument("--folder", metavar="DIR", help="datasets/ORG/NAME/README.md and models/ORG/NAME/README.md")
+    source.add_argument("--jsonl", metavar="FILE", help="cards as .jsonl or .json, also with .gz")
+    sync.add_argument(
+        "--limit", type=int, default=50_000, metavar="N", help="with --hub: of each kind (default: 50000)"
+    )
+    search = verb(
+        "search",
+        "find cards by words, meaning and use; each says why it was kept or left out",
+        "examples:\n  p2m catalog search 'customer questions to a bank'\n"
+        "  p2m catalog search 'intent classification' 'banking chat' --kind dataset --language en --license mit\n\n"
+        "several queries are one search: what fits them all comes first.",
+    )
+    search.add_argument("query", nargs="+", metavar="QUERY", help="a description of the task, or keywords")
+    search.add_argument("--kind", choices=("dataset", "model"), help="only these")
+    search.add_argument("--language", metavar="CODE", help="leave out cards that state other languages, e.g. en")
+    search.add_argument("--task", action="append", metavar="NAME", help="leave out cards that state other tasks")
+    search.add_argument("--license", action="append", metavar="NAME", help="only cards with this licence, e.g. mit")
+    search.add_argument("--limit", type=int, default=10, metavar="N", help="how many (default: 10)")
+    search.add_argument("--json", action="store_true", help="one JSON object a card")
+    for p in (sync, search):
+        p.add_argument("--index", metavar="FILE", help="the catalogue (default: catalog.sqlite in p2m's home)")
 
 
 def _budget(parser: argparse.ArgumentParser, counted: str = "in all") -> None:

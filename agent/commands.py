@@ -276,6 +276,12 @@ def pull(args: argparse.Namespace) -> int:
     return pull_with_progress(args.names)
 
 
+def catalog(args: argparse.Namespace) -> int:
+    from agent.catalog_commands import catalog
+
+    return catalog(args)
+
+
 def doctor(args: argparse.Namespace) -> int:
     from agent.doctor import examine, print_findings
 
@@ -296,5 +302,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "predict": predict,
     "eval": evaluate,
     "pull": pull,
+    "catalog": catalog,
     "doctor": doctor,
 }

@@ -46,6 +46,37 @@ def train_speed() -> str:
     return table(["system", "examples/s", "accuracy", "95% interval", "n"], rows) + f"\n\n{note}"
 
 
+def retrieval() -> str:
+    """The rows of benchmarks/retrieval.py."""
+    found = json.loads((RESULTS / "retrieval.json").read_text(encoding="utf-8"))
+    measures = ("P@5", "R@5", "MAP", "MRR", "half_a", "half_b")
+    rows = [[r["queries"], r["system"], *(f"{r[m]:.1f}" for m in measures)] for r in found["rows"]]
+    return table(["queries", "found by", "P@5", "R@5", "MAP", "MRR", "R@5 half A", "R@5 half B"], rows)
+
+
+def tried() -> str:
+    """R@5 of benchmarks/retrieval.py with other weights and other counts of use."""
+    rows = []
+    for path in sorted(RESULTS.glob("retrieval_*.json")):
+        recall: dict[str, list[str]] = {}
+        for r in json.loads(path.read_text(encoding="utf-8"))["rows"]:
+            if path.stem.endswith("grid") or r["system"] == "p2m catalog search":
+                recall.setdefault(r["system"], []).append(f"{r['R@5']:.1f} ({r['half_a']:.1f}, {r['half_b']:.1f})")
+        flags = path.stem.removeprefix("retrieval_").replace("_", " ")
+        rows += [[f"`--{flags}`", system, *values] for system, values in recall.items()]
+    return table(["flag", "weights", "full (half A, half B)", "keyphrase (half A, half B)"], rows)
+
+
+def latency() -> str:
+    """The rows and the memory of benchmarks/catalog_latency.py."""
+    found = json.loads((RESULTS / "catalog_latency.json").read_text(encoding="utf-8"))
+    names = ("n", "p50_ms", "p95_ms", "cpu_p50_ms", "cpu_p95_ms")
+    rows = [[r["what"], *(r[name] for name in names)] for r in found["rows"]]
+    s = found["summary"]
+    note = f"Loading {s['load_seconds']} s; the file has {s['file_megabytes']} MB."
+    return table(["what", "n", "p50 ms", "p95 ms", "processor p50 ms", "p95 ms"], rows) + f"\n\n{note}"
+
+
 def fill(readme: str, name: str, body: str) -> str:
     """``readme`` with what stands between the markers of ``name`` replaced."""
     pattern = rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)"
@@ -64,6 +95,16 @@ def main() -> None:
         if (RESULTS / f"{name}.json").exists():
             readme = fill(readme, name, make())
     path.write_text(readme, encoding="utf-8")
+    notes = ROOT / "docs" / "retrieval.md"
+    text = notes.read_text(encoding="utf-8")
+    for file, name, make in (
+        ("retrieval", "retrieval", retrieval),
+        ("retrieval_grid", "tried", tried),
+        ("catalog_latency", "latency", latency),
+    ):
+        if (RESULTS / f"{file}.json").exists():
+            text = fill(text, name, make())
+    notes.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

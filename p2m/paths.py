@@ -21,6 +21,11 @@ def llm_cache() -> Path:
     return home() / "llm-cache.sqlite"
 
 
+def catalog_index() -> Path:
+    """The SQLite file of every dataset and model card ever seen."""
+    return home() / "catalog.sqlite"
+
+
 def prompts_dir() -> Path:
     """The folder of prompt templates, as installed beside this package."""
     return Path(__file__).resolve().parent.parent / "prompts"

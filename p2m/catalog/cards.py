@@ -20,25 +20,30 @@ def front_matter(path: Path) -> tuple[dict[str, Any], str]:
 
     Raises ``BadInput`` where the file is unreadable, too large, or its YAML is broken.
     """
-    import yaml
-
     try:
         if path.stat().st_size > CARD_BYTES:
             raise BadInput(f"the card is larger than {CARD_BYTES // 1000} kB", where=str(path))
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"the card is not readable: {error}", where=str(path)) from error
+    return split_front_matter(text, str(path))
+
+
+def split_front_matter(text: str, where: str) -> tuple[dict[str, Any], str]:
+    """The YAML mapping at the top of a card's text, and the Markdown under it. Raises ``BadInput`` as above."""
+    import yaml
+
     if not text.startswith("---"):
         return {}, text
     head, mark, body = text[3:].partition("\n---")
     if not mark:
-        raise BadInput("the card's front matter has no closing '---'", where=str(path))
+        raise BadInput("the card's front matter has no closing '---'", where=where)
     try:
-        meta = yaml.safe_load(head)
+        meta = yaml.load(head, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # the C one is ten times faster
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise BadInput(f"the card's YAML is broken: {getattr(error, 'problem', error)}", where=str(path)) from error
+        raise BadInput(f"the card's YAML is broken: {getattr(error, 'problem', error)}", where=where) from error
     if not isinstance(meta, dict | None):
-        raise BadInput("the card's front matter is not a mapping", where=str(path))
+        raise BadInput("the card's front matter is not a mapping", where=where)
     return meta or {}, body.lstrip("-").strip()
 
 

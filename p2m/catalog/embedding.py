@@ -11,3 +11,11 @@ def default_embed() -> Embed | None:
     from p2m.train.embed import DEFAULT_BASE, Embedder
 
     return Embedder.default().embed if pack.find(DEFAULT_BASE) else None
+
+
+def bulk_embed() -> Embed | None:
+    """The same for many texts that come once: what it embedded is not kept in memory."""
+    from p2m import pack
+    from p2m.train.embed import DEFAULT_BASE, Embedder
+
+    return Embedder.default().encode if pack.find(DEFAULT_BASE) else None

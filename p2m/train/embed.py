@@ -43,7 +43,7 @@ class Embedder:
 
         new = [t for t in dict.fromkeys(texts) if t not in self._known]
         if new:
-            self._known.update(zip(new, self._encode(new), strict=True))
+            self._known.update(zip(new, self.encode(new), strict=True))
         if not texts:
             return np.zeros((0, self._model_and_tokenizer()[0].config.hidden_size), dtype=np.float32)
         return np.stack([self._known[t] for t in texts])
@@ -54,7 +54,8 @@ class Embedder:
             self._loaded = load_model(self.folder, "AutoModel").eval(), load_tokenizer(self.folder)
         return self._loaded
 
-    def _encode(self, texts: Sequence[str]) -> np.ndarray:
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """As ``embed``, but nothing is remembered: for many texts that come once."""
         import numpy as np
         import torch
 

@@ -1,0 +1,185 @@
+"""The SQLite file: cards, their full-text index (FTS5), their embeddings, and the dates on which they were seen."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from p2m.catalog.index.card import CardKind, IndexCard
+from p2m.errors import BadInput
+from p2m.files import clear_disk_errors
+
+if TYPE_CHECKING:
+    import numpy as np
+
+VERSION = 1
+BUSY_SECONDS = 30.0
+Change = Literal["new", "changed", "same"]
+# Words are stemmed (Porter 1980) and freed of accents, so that "classifying" finds "classification".
+TOKENIZER = "porter unicode61 remove_diacritics 2"
+_SCHEMA = f"""
+CREATE TABLE cards (
+  rowid INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, title TEXT, names TEXT, body TEXT,
+  tasks TEXT, languages TEXT, license TEXT, downloads INTEGER, size_bytes INTEGER, source TEXT,
+  mentions INTEGER NOT NULL DEFAULT 0, first_seen TEXT NOT NULL, last_seen TEXT NOT NULL,
+  digest TEXT NOT NULL, text_key TEXT NOT NULL, UNIQUE (kind, id));
+CREATE INDEX cards_by_text ON cards (text_key);
+CREATE TABLE vectors (text_key TEXT PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT);
+CREATE VIRTUAL TABLE words USING fts5(
+  id, title, names, body, content='cards', content_rowid='rowid',
+  tokenize='{TOKENIZER}');
+CREATE VIRTUAL TABLE vocabulary USING fts5vocab(words, 'row');
+CREATE TRIGGER cards_added AFTER INSERT ON cards BEGIN
+  INSERT INTO words(rowid, id, title, names, body) VALUES (new.rowid, new.id, new.title, new.names, new.body);
+END;
+CREATE TRIGGER cards_changed AFTER UPDATE OF id, title, names, body ON cards BEGIN
+  INSERT INTO words(words, rowid, id, title, names, body)
+    VALUES ('delete', old.rowid, old.id, old.title, old.names, old.body);
+  INSERT INTO words(rowid, id, title, names, body) VALUES (new.rowid, new.id, new.title, new.names, new.body);
+END;
+"""
+_COLUMNS = "kind, id, title, body, names, tasks, languages, license, downloads, size_bytes, source"
+
+
+class Store:
+    """The file at ``path``, made where it is not there. Safe for several processes; one writes at a time.
+
+    Raises ``BadInput`` where the file is no catalogue of this version.
+    """
+
+    def __init__(self, path: Path, *, create: bool = True) -> None:
+        self.path = path
+        if not create and not path.is_file():
+            raise BadInput(
+                "there is no catalogue yet", where=str(path), fix="Make it: p2m catalog sync --folder DIR (or --hub)"
+            )
+        with clear_disk_errors(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            # isolation_level None: transactions are begun and ended by ``writing`` alone.
+            self.db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            self.db.execute("PRAGMA journal_mode=WAL")
+            self.db.execute("PRAGMA synchronous=NORMAL")
+            self._prepare()
+        except sqlite3.DatabaseError as error:
+            raise BadInput(f"not readable as a catalogue: {error}", where=str(path), fix="Move it away") from error
+
+    def _prepare(self) -> None:
+        (version,) = self.db.execute("PRAGMA user_version").fetchone()
+        if version == VERSION:
+            return
+        (tables,) = self.db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if version or tables:
+            fix = "Move it away and sync again"
+            raise BadInput("not a catalogue of this version of p2m", where=str(self.path), fix=fix)
+        self.db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
+
+    def close(self) -> None:
+        self.db.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """One transaction: all of it is kept, or nothing where it is broken off."""
+        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self.db.execute("ROLLBACK")
+            raise
+        self.db.execute("COMMIT")
+
+    def put(self, cards: Iterable[IndexCard], model: str) -> list[Change]:
+        """Keep ``cards`` with today's date, in one transaction; ``model`` is the embedding model they will need."""
+        now = datetime.now(UTC).strftime("%Y-%m-%d")
+        with self.writing():
+            return [self._put(card, model, now) for card in cards]
+
+    def _put(self, card: IndexCard, model: str, now: str) -> Change:
+        digest, text_key = card.digest(), card.text_key(model)
+        found = self.db.execute(
+            "SELECT rowid, digest, text_key FROM cards WHERE kind = ? AND id = ?", (card.kind, card.id)
+        ).fetchone()
+        if found and found[1:] == (digest, text_key):
+            sql = "UPDATE cards SET last_seen = ?, downloads = coalesce(?, downloads) WHERE rowid = ?"
+            self.db.execute(sql, (now, card.downloads, found[0]))
+            return "same"
+        values = [*_row(card), now, digest, text_key]
+        names = [*(n.strip() for n in _COLUMNS.split(",")), "last_seen", "digest", "text_key"]
+        if found:
+            sets = ", ".join(f"{name} = ?" for name in names)
+            self.db.execute(f"UPDATE cards SET {sets} WHERE rowid = ?", [*values, found[0]])
+            return "changed"
+        marks = ", ".join("?" * (len(names) + 1))
+        self.db.execute(f"INSERT INTO cards ({', '.join(names)}, first_seen) VALUES ({marks})", [*values, now])
+        return "new"
+
+    def count(self, kind: CardKind | None = None) -> int:
+        where, values = ("WHERE kind = ?", (kind,)) if kind else ("", ())
+        return int(self.db.execute(f"SELECT count(*) FROM cards {where}", values).fetchone()[0])
+
+    def cards(self, rowids: Sequence[int]) -> dict[int, tuple[IndexCard, str]]:
+        """The cards of ``rowids``, by rowid, each with the day on which it was last seen, as YYYY-MM-DD."""
+        marks = ", ".join("?" * len(rowids))
+        sql = f"SELECT rowid, last_seen, {_COLUMNS} FROM cards WHERE rowid IN ({marks})"
+        return {row[0]: (_card(row[2:]), row[1]) for row in self.db.execute(sql, list(rowids))}
+
+    def keys_without_vector(self) -> list[str]:
+        """The keys of the texts to embed, those of the most downloaded cards first."""
+        sql = (
+            "SELECT text_key FROM cards WHERE text_key NOT IN (SELECT text_key FROM vectors)"
+            " GROUP BY text_key ORDER BY max(coalesce(downloads, 0)) DESC, min(rowid)"
+        )
+        return [key for (key,) in self.db.execute(sql)]
+
+    def by_key(self, keys: Sequence[str]) -> dict[str, IndexCard]:
+        """A card for each of ``keys`` that a card still has."""
+        marks = ", ".join("?" * len(keys))
+        rows = self.db.execute(f"SELECT text_key, {_COLUMNS} FROM cards WHERE text_key IN ({marks})", list(keys))
+        return {row[0]: _card(row[1:]) for row in rows}
+
+    def count_without_vector(self) -> int:
+        sql = "SELECT count(*) FROM cards WHERE text_key NOT IN (SELECT text_key FROM vectors)"
+        return int(self.db.execute(sql).fetchone()[0])
+
+    def put_vectors(self, vectors: Iterable[tuple[str, np.ndarray]]) -> None:
+        """Keep embeddings as float16, in one transaction."""
+        rows = [(key, vector.astype("<f2").tobytes()) for key, vector in vectors]
+        with self.writing():
+            self.db.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
+
+    def fact(self, name: str) -> Any:
+        row = self.db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def put_fact(self, name: str, value: Any) -> None:
+        self.db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(value)))
+
+
+def _row(card: IndexCard) -> list[Any]:
+    lists = (card.names, card.tasks, card.languages)
+    names, tasks, languages = (json.dumps(values, ensure_ascii=False) for values in lists)
+    return [
+        card.kind,
+        card.id,
+        card.title,
+        card.body,
+        names,
+        tasks,
+        languages,
+        card.license,
+        card.downloads,
+        card.size_bytes,
+        card.source,
+    ]
+
+
+def _card(row: Sequence[Any]) -> IndexCard:
+    kind, id_, title, body, names, tasks, languages, *rest = row
+    named, asked, spoken = (tuple(json.loads(values)) for values in (names, tasks, languages))
+    return IndexCard(kind, id_, title, body, named, asked, spoken, *rest)
