@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from p2m.errors import ToolFailure
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 ErrorKind = Literal[
     "bad_json", "invalid_args", "unknown_tool", "precondition", "timeout", "cancelled", "budget", "provider", "crash"
 ]
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -156,6 +161,16 @@ def _parameters(fn: Callable[..., Any]) -> dict[str, Any]:
         "required": schema.get("required", []),
         "additionalProperties": False,
     }
+
+
+async def read_catalog(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """``fn`` in a thread. A dataset that breaks a safety rule as it is read fails the call, not the run."""
+    from p2m.catalog.safety import Refused
+
+    try:
+        return await asyncio.to_thread(fn, *args, **kwargs)
+    except Refused as refused:
+        raise ToolFailure("invalid_args", f"{refused}. Choose another dataset") from refused
 
 
 def first_problem(problems: Iterable[str | None]) -> str | None:

@@ -25,7 +25,6 @@ class About:
     downloads: int = 0
     likes: int = 0
     sizes: dict[str, int] = field(default_factory=dict)
-    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,12 @@ class Repo:
         except yaml.YAMLError:
             meta = {}
         return json.loads(json.dumps(meta, default=str)) if isinstance(meta, dict) else {}
+
+    def description(self) -> str:
+        """The beginning of the card's text, on one line, as the Hub's listings give it."""
+        readme = self.folder / "README.md"
+        text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+        return " ".join(text.partition("\n---")[2].split())[:300]
 
     def tags(self) -> list[str]:
         """As the Hub makes them: ``language:en`` for a dataset, ``en`` for a model."""
@@ -101,7 +106,7 @@ class Repo:
             "siblings": self.siblings(blobs),
         }
         if self.kind == "datasets":
-            return info | {"description": about.description}
+            return info | {"description": self.description()}
         config = self.folder / "config.json"
         raw = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
         info |= {"modelId": self.id, "pipeline_tag": card.get("pipeline_tag"), "config": {
