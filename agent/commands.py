@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -268,6 +269,8 @@ def push(args: argparse.Namespace) -> int:
     from agent.push import push_run
     from agent.session import quiet_libraries
 
+    # A model takes a while to go up; the client's own bar shows how far it is, where somebody looks.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "0" if sys.stderr.isatty() else "1")
     quiet_libraries()
     for address in push_run(find_run(args.run), args.repo, private=args.private, dataset=args.dataset):
         print(address)

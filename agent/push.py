@@ -44,5 +44,7 @@ def _dataset_files(state: RunState, store: Store) -> dict[str, bytes]:
     labels = set(state.task.labels)
     once = list({(row.input, row.output): row for row in reversed(rows) if row.output in labels}.values())[::-1]
     licenses = {hit["id"]: hit.get("license", "") for hit in state.workspace.hits}
+    metas = [store.meta(data) for data in experiment.data]
+    revisions = {meta["dataset"]: meta["revision"] for meta in metas if "revision" in meta}
     near = {reason: n for reason, n in store.meta(handle)["removed"].items() if reason.startswith("held_out")}
-    return dataset_files(state.task, once, licenses, near)
+    return dataset_files(state.task, once, licenses, near, revisions)

@@ -22,6 +22,13 @@ class DataRules(BaseModel):
     max_mb: float = 500
     allow_gated: bool = False
 
+    def options(self) -> list[str]:
+        """As they would be typed: only those that are not the default."""
+        typed = ["--allow-licences", ",".join(self.licenses)] if self.licenses is not None else []
+        typed += ["--any-licence"] if self.any_license else []
+        typed += ["--max-dataset-mb", f"{self.max_mb:.10g}"] if self.max_mb != DataRules().max_mb else []
+        return typed + (["--allow-gated"] if self.allow_gated else [])
+
     def safety(self) -> safety.Settings:
         return safety.Settings(
             licenses=self.licenses,

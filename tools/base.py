@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
-from p2m.errors import ToolFailure
+from p2m.errors import BadInput, ToolFailure
 
 if TYPE_CHECKING:
     from p2m.catalog.base import Catalog
@@ -164,13 +164,15 @@ def _parameters(fn: Callable[..., Any]) -> dict[str, Any]:
 
 
 async def read_catalog(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """``fn`` in a thread. A dataset that breaks a safety rule as it is read fails the call, not the run."""
+    """``fn`` in a thread. A dataset that breaks a safety rule or turns out broken as it is read fails the call, not the
+    run; what the message quotes of it (names of files and columns) is a stranger's text."""
     from p2m.catalog.safety import Refused
+    from p2m.catalog.untrusted import clean
 
     try:
         return await asyncio.to_thread(fn, *args, **kwargs)
-    except Refused as refused:
-        raise ToolFailure("invalid_args", f"{refused}. Choose another dataset") from refused
+    except (Refused, BadInput) as error:
+        raise ToolFailure("invalid_args", clean(error, 400)) from error
 
 
 def first_problem(problems: Iterable[str | None]) -> str | None:

@@ -148,6 +148,8 @@ def _import(ctx: ToolContext, catalog: Catalog, dataset: str, split: str, recipe
             "removed": {**mapped.removed, **near},
             "removed_samples": samples,
             "available": len(mapped.rows),
+            "dataset": dataset,
+            "revision": catalog.revision(dataset),
         }
         ctx.store.save_rows(handle, kept, about)
     rows, meta = ctx.store.rows(handle), ctx.store.meta(handle)

@@ -59,7 +59,8 @@ def _joined(
     nothing here is made for the task's language."""
 
     def place(entry: dict[str, Any]) -> tuple[bool, bool]:
-        return task.student.base not in (entry["id"], entry["path"] or None), entry.pop("last")
+        asked = task.student.base is not None and task.student.base in (entry["id"], entry["path"])
+        return not asked, entry.pop("last")
 
     kept = [
         {**_here(r), "last": bool(hub) and speaks(r.model.language, task.language) is False} for r in local if r.kept

@@ -43,6 +43,7 @@ async def search_datasets(
         found = catalog.search(queries, kind=task.kind, language=task.language, limit=SHOWN, labels=task.labels)
         return found, catalog.unreadable()
 
+    ctx.progress("searching the catalogue and looking at the first rows of the best", None)
     try:
         hits, unreadable = await asyncio.to_thread(find)
     except ProviderError as error:  # a catalogue that is down costs the run its real rows, not its life

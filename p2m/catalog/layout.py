@@ -16,6 +16,8 @@ _SPLIT_WORDS = {
     "validation": ("validation", "valid", "val", "dev", "development"),
     "test": ("test", "testing", "eval", "evaluation"),
 }
+# Written by ``datasets`` and the Hub beside the data.
+_ABOUT = {"dataset_infos.json", "dataset_info.json", "state.json", "config.json", "croissant.json"}
 
 
 def split_files(dataset: str, card: Card, names: Sequence[str]) -> dict[str, list[str]]:
@@ -24,6 +26,8 @@ def split_files(dataset: str, card: Card, names: Sequence[str]) -> dict[str, lis
     Only names of the list are ever answered: a declared URL or path can lead nowhere else. Raises ``Refused`` for a
     pattern or file that breaks a rule, ``BadInput`` where there are none.
     """
+    if outside := [n for n in names if n.startswith("/") or ".." in PurePosixPath(n).parts]:
+        raise safety.Refused("data_files", f"{dataset} lists {outside[0][:120]!r}, a path out of the repository")
     found = {}
     for split, patterns in card.data_files.items():
         for pattern in patterns:
@@ -44,7 +48,7 @@ def guess(names: Sequence[str]) -> dict[str, list[str]]:
     """Splits by the words of file names; a file without such a word is train."""
     found: dict[str, list[str]] = {}
     for name in names:
-        if not safety.is_readable(name) or safety.format_of(name) == ".txt":
+        if not safety.is_readable(name) or safety.format_of(name) == ".txt" or PurePosixPath(name).name in _ABOUT:
             continue
         words = set(re.split(r"[^a-z]+", PurePosixPath(name.lower()).name.partition(".")[0]))
         split = next((s for s, known in _SPLIT_WORDS.items() if words & set(known)), "train")

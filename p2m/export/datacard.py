@@ -19,20 +19,34 @@ _FROM = {
 
 
 def dataset_files(
-    task: TaskSpec, rows: Sequence[Row], licenses: Mapping[str, str], removed: Mapping[str, int]
+    task: TaskSpec,
+    rows: Sequence[Row],
+    licenses: Mapping[str, str],
+    removed: Mapping[str, int],
+    revisions: Mapping[str, str],
 ) -> dict[str, bytes]:
     """``train.jsonl`` (text, label, source, source_row) and its README.md.
 
-    ``licenses`` are those of the source datasets by id; ``removed`` counts the rows that training left out, by reason.
+    ``licenses`` and ``revisions`` are those of the source datasets by id; ``removed`` counts the rows that training left
+    out, by reason.
     """
     lines = []
     for row in rows:
         record = {"text": row.input, "label": row.output, "source": row.source, "source_row": row.meta.get("row")}
         lines.append(json.dumps(record, ensure_ascii=False) + "\n")
-    return {"train.jsonl": "".join(lines).encode(), "README.md": _card(task, rows, licenses, removed).encode()}
+    return {
+        "train.jsonl": "".join(lines).encode(),
+        "README.md": _card(task, rows, licenses, removed, revisions).encode(),
+    }
 
 
-def _card(task: TaskSpec, rows: Sequence[Row], licenses: Mapping[str, str], removed: Mapping[str, int]) -> str:
+def _card(
+    task: TaskSpec,
+    rows: Sequence[Row],
+    licenses: Mapping[str, str],
+    removed: Mapping[str, int],
+    revisions: Mapping[str, str],
+) -> str:
     import yaml
 
     counts = Counter(row.source for row in rows)
@@ -50,7 +64,7 @@ def _card(task: TaskSpec, rows: Sequence[Row], licenses: Mapping[str, str], remo
         + "\n".join(f"> {line}".rstrip() for line in task.instruction.strip().splitlines()),
         "Labels: " + ", ".join(f"`{_line(label)}`" for label in task.labels),
         "## Where they are from\n\n| rows | source |\n| --: | --- |\n"
-        + "\n".join(f"| {n:,} | {_said(source, licenses)} |" for source, n in counts.most_common()),
+        + "\n".join(f"| {n:,} | {_said(source, licenses, revisions)} |" for source, n in counts.most_common()),
         "Each row names its source, and its place there (`source_row`, from 0). The rows the classifier was scored on "
         "are not among them."
         + (f" Training left out {', '.join(f'{n} ({reason})' for reason, n in removed.items())}." if removed else ""),
@@ -60,11 +74,12 @@ def _card(task: TaskSpec, rows: Sequence[Row], licenses: Mapping[str, str], remo
     return f"---\n{text}---\n" + "\n\n".join(p for p in parts if p) + "\n"
 
 
-def _said(source: str, licenses: Mapping[str, str]) -> str:
+def _said(source: str, licenses: Mapping[str, str], revisions: Mapping[str, str]) -> str:
     if not source.startswith("dataset:"):
         return _FROM.get(source, _line(source))
     name = _dataset(source)
-    return f"`{_line(source.partition(':')[2])}`, licence {_line(licenses.get(name, '') or 'not stated')}"
+    at = f" at {_line(revisions[name])}" if name in revisions else ""
+    return f"`{_line(source.partition(':')[2])}`{at}, licence {_line(licenses.get(name, '') or 'not stated')}"
 
 
 def _dataset(source: str) -> str:

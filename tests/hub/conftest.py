@@ -38,8 +38,9 @@ def network_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
     """An empty hub, with this process's clients pointed at it and a cache of the test's own."""
     from huggingface_hub import constants
-    from huggingface_hub.utils import close_session
+    from huggingface_hub.utils import close_session, disable_progress_bars
 
+    disable_progress_bars()
     root, home = tmp_path / "hub", tmp_path / "hf"
     root.mkdir()
     with LoopbackHub(root) as server:

@@ -113,7 +113,7 @@ class Repo:
             k: raw[k] for k in ("model_type", "architectures", "auto_map") if k in raw
         }}  # fmt: skip
         info["library_name"] = card.get("library_name", "transformers")
-        counted = [_parameters(f) for p, f in self.files().items() if p.endswith(".safetensors")]
+        counted = [_parameters(f) for p, f in self.files().items() if p.endswith(".safetensors") and "/" not in p]
         return info | ({"safetensors": {"parameters": {"F32": sum(counted)}, "total": sum(counted)}} if counted else {})
 
 

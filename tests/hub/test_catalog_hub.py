@@ -143,7 +143,7 @@ def test_what_is_not_there_is_bad_input(hub: LoopbackHub, catalog: HubCatalog) -
     with pytest.raises(BadInput, match="a/private"):
         catalog.card("a/private")
     make(hub.tree.root, "a/spam")
-    with pytest.raises(BadInput, match="has no split 'dev'. There are: train"):
+    with pytest.raises(BadInput, match=r"has no split 'dev'. There are: train"):
         catalog.rows("a/spam", "dev")
 
 

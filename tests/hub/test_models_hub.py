@@ -145,7 +145,7 @@ def test_a_hub_that_fails_leaves_the_local_models(hub: LoopbackHub, tmp_path: Pa
     monkeypatch.setenv("P2M_MODELS", str(tmp_path / "models"))
     make_encoder(tmp_path / "models" / "me" / "tiny")
     dead = HubCatalog(HubClient("http://127.0.0.1:9"))
-    result, ctx = call(rank_models, context(tmp_path, task("en"), Workspace(), catalog=dead))
+    result, _ = call(rank_models, context(tmp_path, task("en"), Workspace(), catalog=dead))
     assert result.text.startswith("Start from me/tiny.")
     assert "The Hub gave no models: no connection" in result.text
 

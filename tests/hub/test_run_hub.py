@@ -98,7 +98,11 @@ def test_find_judge_import_train_push(hub: LoopbackHub, teacher: FakeLLM, minilm
     assert weights == (run / "model" / "model.safetensors").read_bytes()
     card = (repo.folder / "README.md").read_text()
     assert "dataset `quiz/question-kinds/train`" in card and "Held" not in done.stderr
-    data = hub.tree.repo("datasets", "me/question-kinds")
-    assert data is not None and "licence cc-by-4.0" in (data.folder / "README.md").read_text()
+    data, source = (hub.tree.repo("datasets", i) for i in ("me/question-kinds", "quiz/question-kinds"))
+    assert (
+        data is not None
+        and source is not None
+        and f"at {source.sha()[:12]}, licence cc-by-4.0" in (data.folder / "README.md").read_text()
+    )
     everything = b"".join(f.read_bytes() for r in (repo, data) for f in r.files().values())
     assert env["HF_TOKEN"].encode() not in everything and b"ToolFinished" not in everything
