@@ -27,8 +27,8 @@ def dataset_files(
 ) -> dict[str, bytes]:
     """``train.jsonl`` (text, label, source, source_row) and its README.md.
 
-    ``licenses`` and ``revisions`` are those of the source datasets by id; ``removed`` counts the rows that training left
-    out, by reason.
+    ``licenses`` and ``revisions`` are those of the source datasets by id; ``removed`` counts the rows that training
+    left out, by reason.
     """
     lines = []
     for row in rows:
