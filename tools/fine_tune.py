@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from p2m.errors import ToolFailure
+from p2m.catalog.untrusted import clean
+from p2m.errors import P2MError, ToolFailure
 from p2m.files import digest, file_digest, write_atomic
 from p2m.rows import Row
 from tools.base import Facts, ToolContext, ToolResult, need, tool
@@ -122,9 +123,11 @@ def _base(ctx: ToolContext, asked: str | None) -> tuple[str, Path]:
     from p2m.train.embed import DEFAULT_BASE
 
     ranked = {m["id"]: m for m in ctx.workspace.models if m["kept"]}
-    wanted = asked or next(iter(ranked), None) or ctx.task.student.base or DEFAULT_BASE
-    if wanted in ranked:
-        return wanted, _fetched(ctx, ranked[wanted])
+    wanted = asked or ctx.task.student.base or DEFAULT_BASE
+    if asked is not None and asked in ranked:
+        return asked, _fetched(ctx, ranked[asked])
+    if asked is None and ranked:
+        return _first_fetched(ctx, list(ranked.values()))
     if wanted in pack.NAMES:
         return wanted, pack.require(wanted)
     # Only the person's own words name a folder; a planner chooses among the ranked ones.
@@ -132,6 +135,16 @@ def _base(ctx: ToolContext, asked: str | None) -> tuple[str, Path]:
         return wanted, Path(wanted)
     known = ", ".join(ranked) or "none; call rank_models"
     raise ToolFailure("invalid_args", f"there is no base model {wanted!r}; ranked are: {known}")
+
+
+def _first_fetched(ctx: ToolContext, ranked: list[dict[str, Any]]) -> tuple[str, Path]:
+    """The best ranked model that can be had: a Hub that fails must not leave a run without a student."""
+    for model in ranked[:-1]:
+        try:
+            return model["id"], _fetched(ctx, model)
+        except P2MError as error:
+            ctx.progress(f"{model['id']} cannot be fetched ({clean(error, 200)}): taking the next", 1.0)
+    return ranked[-1]["id"], _fetched(ctx, ranked[-1])
 
 
 def _fetched(ctx: ToolContext, model: dict[str, Any]) -> Path:
@@ -147,7 +160,7 @@ def _fetched(ctx: ToolContext, model: dict[str, Any]) -> Path:
     try:
         return ctx.catalog.base_models.fetch(model["id"], model["revision"])
     except Refused as refused:
-        raise ToolFailure("invalid_args", f"{refused}. Choose another base") from refused
+        raise ToolFailure("invalid_args", clean(f"{refused}. Choose another base", 400)) from refused
 
 
 def _weights_digest(folder: Path) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from p2m.catalog.hub import HubCatalog
 from p2m.catalog.hub_models import HubModel, excluded
-from p2m.catalog.hubclient import HubClient
+from p2m.catalog.hubclient import HubClient, HubError
 from p2m.catalog.safety import Refused, Settings
 from p2m.task.spec import Example, StudentLimits, TaskSpec
 from tests.hub import LoopbackHub
@@ -166,3 +166,21 @@ def test_what_is_here_comes_first_unless_it_cannot_read_the_language(
     ):
         _, ctx = call(rank_models, context(tmp_path, asked, Workspace(), catalog=catalog))
         assert [m["id"] for m in ctx.workspace.models if m["kept"]] == order
+
+
+def test_a_base_that_cannot_be_fetched_gives_way_to_the_next(
+    hub: LoopbackHub, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("p2m.catalog.hubclient._wait", lambda state: 0.0)
+    monkeypatch.setenv("P2M_MODELS", str(tmp_path / "models"))
+    here = make_encoder(tmp_path / "models" / "me" / "tiny")
+    (here / "README.md").write_text("---\nlanguage: en\nlicense: mit\n---\n")
+    put(hub, "fr/small", card("fr"))
+    said: list[str] = []
+    parts = {"catalog": HubCatalog(HubClient(hub.url)), "progress": lambda text, share: said.append(text)}
+    _, ctx = call(rank_models, context(tmp_path, task("fr"), Workspace(), **parts))
+    hub.fail("/api/models/fr/small", 500, times=99)
+    assert _base(ctx, None) == ("me/tiny", here.resolve())
+    assert any("fr/small cannot be fetched" in text and "(500)" in text for text in said)
+    with pytest.raises(HubError, match="failed on the model fr/small"):
+        _base(ctx, "fr/small")
