@@ -19,6 +19,7 @@ RUN_EXAMPLES = """examples:
   p2m run "Say whether a review is positive or negative" --target 'accuracy>=0.8'
   p2m run task.md --teacher openai:gpt-5-mini --planner openai:gpt-5 --budget-usd 2
   p2m run task.md --catalog ../shared/hub --planner policy --json
+  p2m run task.md --catalog hub --allow-licences mit,apache-2.0,cc-by-4.0
 
 endpoints (--planner, --teacher):
   auto                    a configured endpoint (P2M_PLANNER, P2M_TEACHER, OPENAI_API_KEY), else the embedded model
@@ -77,13 +78,16 @@ def build_parser() -> argparse.ArgumentParser:
         help="who writes and labels examples (default: auto)",
     )
     run.add_argument(
-        "--catalog", metavar="DIR|hub", help="where datasets may be searched: a folder laid out as on the Hub"
+        "--catalog",
+        metavar="DIR|hub",
+        help="where datasets may be searched: a folder laid out as on the Hub, or the Hub (HF_ENDPOINT, HF_TOKEN)",
     )
     run.add_argument("--input-column", metavar="NAME", help="the text column of the labelled files")
     run.add_argument("--output-column", metavar="NAME", help="the label column of the labelled files")
     run.add_argument("--seed", type=int, default=0, metavar="N", help="of every random choice (default: 0)")
     run.add_argument("--ask", action="store_true", help="let the planner ask you a question or two")
     _budget(run)
+    _data_rules(run)
     run.add_argument("--json", action="store_true", help="events as JSON lines on standard output")
 
     resume = command("resume", "go on with a run after Ctrl-C, a crash or a spent budget")
@@ -126,6 +130,18 @@ def build_parser() -> argparse.ArgumentParser:
 
     report = command("report", "write report.md and report.html of a run again")
     report.add_argument("run", metavar="RUN", help="a run's folder or name")
+
+    push = command(
+        "push",
+        "publish a delivered model on the Hub, with its card",
+        "examples:\n  p2m push runs/question-type me/question-type --private\n"
+        "  p2m push runs/question-type me/question-type --dataset\n\n"
+        "The token is HF_TOKEN, or that of: hf auth login. Another Hub: HF_ENDPOINT.",
+    )
+    push.add_argument("run", metavar="RUN", help="a run's folder or name")
+    push.add_argument("repo", metavar="ORG/NAME", help="where to, e.g. your-name/question-type")
+    push.add_argument("--private", action="store_true", help="only you can see it")
+    push.add_argument("--dataset", action="store_true", help="its training rows too, as the dataset ORG/NAME")
 
     pull = command("pull", "fetch the embedded models, checksummed, resumable")
     pull.add_argument("names", nargs="*", metavar="NAME", help="default: all four")
@@ -191,6 +207,27 @@ def _budget(parser: argparse.ArgumentParser, counted: str = "in all") -> None:
     group.add_argument("--budget-usd", metavar="X", help="dollars")
     group.add_argument("--budget-tokens", metavar="N", help="LLM tokens, in and out")
     group.add_argument("--budget-steps", metavar="N", help="tool calls that a planner may make")
+
+
+def _data_rules(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "what may be imported (a refusal names its rule; it holds for folders and the Hub)"
+    )
+    group.add_argument(
+        "--allow-licences",
+        "--allow-licenses",
+        metavar="LIST",
+        help="only these, e.g. mit,apache-2.0 (default: any named)",
+    )
+    group.add_argument(
+        "--any-licence", "--any-license", action="store_true", help="also data that states no licence, or 'other'"
+    )
+    group.add_argument("--max-dataset-mb", metavar="N", help="the largest dataset (default: 500)")
+    group.add_argument(
+        "--allow-gated",
+        action="store_true",
+        help="also gated datasets whose terms you have accepted; sends your HF login",
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -23,19 +23,29 @@ BUDGET_OPTIONS = ("minutes", "examples", "usd", "tokens", "steps")
 
 
 def run(args: argparse.Namespace) -> int:
-    from agent.session import check_task, open_catalog, parts_for, quiet_libraries, read_limits, resolve_endpoint
+    from agent.session import (
+        check_task,
+        open_catalog,
+        parts_for,
+        quiet_libraries,
+        read_limits,
+        read_rules,
+        resolve_endpoint,
+    )
     from agent.settings import Settings
 
     quiet_libraries()
     limits = read_limits({name: getattr(args, f"budget_{name}") for name in BUDGET_OPTIONS})
     planner, teacher = resolve_endpoint(args.planner, "planner"), resolve_endpoint(args.teacher, "teacher")
-    open_catalog(args.catalog)
+    rules = read_rules(args.allow_licences, args.any_licence, args.max_dataset_mb, args.allow_gated)
+    open_catalog(args.catalog, rules)
     task = _load_task(args, teacher)
     check_task(task)
     settings = Settings(
         planner=planner,
         teacher=teacher,
         catalog=str(Path(args.catalog).resolve()) if args.catalog and args.catalog != "hub" else args.catalog,
+        rules=rules,
         seed=args.seed,
         budget=limits,
         interactive=args.ask,
@@ -270,6 +280,18 @@ def evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
+def push(args: argparse.Namespace) -> int:
+    from agent.push import push_run
+    from agent.session import quiet_libraries
+
+    # A model takes a while to go up; the client's own bar shows how far it is, where somebody looks.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "0" if sys.stderr.isatty() else "1")
+    quiet_libraries()
+    for address in push_run(find_run(args.run), args.repo, private=args.private, dataset=args.dataset):
+        print(address)
+    return 0
+
+
 def pull(args: argparse.Namespace) -> int:
     from agent.pull_progress import pull_with_progress
 
@@ -301,6 +323,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "report": report,
     "predict": predict,
     "eval": evaluate,
+    "push": push,
     "pull": pull,
     "catalog": catalog,
     "doctor": doctor,

@@ -32,7 +32,7 @@ class PolicyPlanner:
 
 def advise(view: View) -> Step:
     """The next call, its arguments and the reason, from the first rule that applies to what the menu offers."""
-    for rule in (_find_data, _first_data, _check, _try_quickly, _train, _look_at_errors, _aim, _more):
+    for rule in (_find_data, _first_data, _check, _choose_base, _try_quickly, _train, _look_at_errors, _aim, _more):
         step = rule(view)
         if step is not None and step[0] in view.menu and not _is_used_up(view, step):
             return step
@@ -90,6 +90,19 @@ def _check(view: View) -> Step | None:
         {"dataset": fresh[0].handle},
         "the labels of a fresh batch are only what was asked for: check them",
     )
+
+
+def _choose_base(view: View) -> Step | None:
+    """The embedded student reads English; another language, or a base that the task names, is looked for first."""
+    workspace, task = view.state.workspace, view.state.task
+    if workspace.models or workspace.experiments or not workspace.datasets:
+        return None
+    # A folder that the task names has been made a whole path.
+    if view.facts.has_catalog and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", task.student.base or ""):
+        return "rank_models", {}, f"the task asks for {task.student.base}: see whether it may be used"
+    if task.language.split("-")[0] != "en":
+        return "rank_models", {}, f"the task is in {task.language}: look for a base model that reads it"
+    return None
 
 
 def _try_quickly(view: View) -> Step | None:

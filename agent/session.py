@@ -12,7 +12,7 @@ from agent.loop import Parts
 from agent.planner import Planner
 from agent.planner_llm import LLMPlanner
 from agent.planner_policy import PolicyPlanner
-from agent.settings import Settings
+from agent.settings import DataRules, Settings
 from p2m.errors import BadInput
 from p2m.llm.endpoint import default_endpoint, parse_endpoint
 from p2m.task.spec import Limits, TaskSpec
@@ -39,20 +39,38 @@ def resolve_endpoint(text: str, role: str) -> str:
     return str(endpoint)
 
 
-def open_catalog(text: str | None) -> Catalog | None:
-    """The catalogue that ``--catalog`` names. Raises ``BadInput`` where it is none."""
+def open_catalog(text: str | None, rules: DataRules | None = None) -> Catalog | None:
+    """The catalogue that ``--catalog`` names, under ``rules``; ``hub`` is the one at ``$HF_ENDPOINT``, which is
+    not asked anything yet. Raises ``BadInput`` where it is none."""
     if text is None:
         return None
-    if text == "hub":
-        raise BadInput(
-            "searching the Hub itself is not built yet",
-            where="--catalog hub",
-            fix="Give a folder laid out as on the Hub: DIR/datasets/ORG/NAME/README.md with data files",
-        )
     from p2m.catalog.embedding import default_embed
+
+    settings = (rules or DataRules()).safety()
+    if text == "hub":
+        from p2m.catalog.hub import HubCatalog
+        from p2m.catalog.hubclient import HubClient
+
+        return HubCatalog(HubClient(use_login=settings.allow_gated), default_embed(), settings)
     from p2m.catalog.folder import FolderCatalog
 
-    return FolderCatalog(Path(text), default_embed())
+    return FolderCatalog(Path(text), default_embed(), settings)
+
+
+def read_rules(licences: str | None, any_licence: bool, max_mb: str | None, allow_gated: bool) -> DataRules:
+    """What may be imported, from the options as typed. Raises ``BadInput`` naming the option."""
+    named = None
+    if licences is not None:
+        named = tuple(name.strip().lower() for name in licences.split(",") if name.strip())
+        if not named:
+            raise BadInput("no licence is named", where="--allow-licences", fix="For example mit,apache-2.0,cc-by-4.0")
+    try:
+        size = DataRules().max_mb if max_mb is None else float(max_mb)
+        if not 0 < size < float("inf"):
+            raise ValueError
+    except ValueError:
+        raise BadInput(f"{max_mb!r} is not a number above 0", where="--max-dataset-mb", fix="For example 500") from None
+    return DataRules(licenses=named, any_license=any_licence, max_mb=size, allow_gated=allow_gated)
 
 
 def check_task(task: TaskSpec) -> None:
@@ -98,7 +116,7 @@ def parts_for(
         open_models=open_models,
         policy=PolicyPlanner(),
         tools=tools.load_all(),
-        catalog=open_catalog(settings.catalog),
+        catalog=open_catalog(settings.catalog, settings.rules),
         ask=ask,
         task=task,
         settings=settings,
@@ -128,6 +146,8 @@ def quiet_libraries() -> None:
     """No network behind the user's back, no progress bars of libraries in our output."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

@@ -4,10 +4,38 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from p2m.catalog import safety
 from p2m.task.spec import Limits, TaskSpec
 
 # A run nobody gave a budget for still ends: half an hour, 1,000 written rows, 40 tool calls.
 DEFAULT_LIMITS = Limits(minutes=30, examples=1000, steps=40)
+
+
+class DataRules(BaseModel):
+    """What may be imported: ``p2m.catalog.safety.Settings`` as the command line gives it. Sizes in megabytes (10^6);
+    ``licenses`` None is any that is named."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    licenses: tuple[str, ...] | None = None
+    any_license: bool = False
+    max_mb: float = 500
+    allow_gated: bool = False
+
+    def options(self) -> list[str]:
+        """As they would be typed: only those that are not the default."""
+        typed = ["--allow-licences", ",".join(self.licenses)] if self.licenses is not None else []
+        typed += ["--any-licence"] if self.any_license else []
+        typed += ["--max-dataset-mb", f"{self.max_mb:.10g}"] if self.max_mb != DataRules().max_mb else []
+        return typed + (["--allow-gated"] if self.allow_gated else [])
+
+    def safety(self) -> safety.Settings:
+        return safety.Settings(
+            licenses=self.licenses,
+            allow_unknown_license=self.any_license,
+            max_bytes=int(self.max_mb * 1e6),
+            allow_gated=self.allow_gated,
+        )
 
 
 class Settings(BaseModel):
@@ -18,6 +46,7 @@ class Settings(BaseModel):
     planner: str
     teacher: str
     catalog: str | None = None
+    rules: DataRules = DataRules()
     seed: int = 0
     budget: Limits = Limits()
     interactive: bool = False

@@ -86,6 +86,22 @@ def test_each_command_has_help_that_teaches(name: str, tmp_path: Path, env: dict
     assert not silent, "every argument says what it is for"
 
 
+def test_the_rules_for_data_survive_the_journal_and_are_typed_again() -> None:
+    from agent.session import read_rules
+    from agent.settings import DataRules, Settings
+
+    rules = read_rules("MIT, apache-2.0", True, "50", True)
+    kept = Settings.model_validate(Settings(planner="policy", teacher="local:x", rules=rules).model_dump(mode="json"))
+    assert kept.rules == rules
+    assert rules.options() == [
+        *("--allow-licences", "mit,apache-2.0", "--any-licence"),
+        *("--max-dataset-mb", "50", "--allow-gated"),
+    ]
+    safe = rules.safety()
+    assert (safe.licenses, safe.max_bytes, safe.allow_gated) == (("mit", "apache-2.0"), 50_000_000, True)
+    assert read_rules(None, False, None, False) == DataRules() and DataRules().options() == []
+
+
 BAD = {
     "missing task file": (["run", "missing.md"], "missing.md"),
     "empty task": (["run", "empty.md"], "empty.md"),
@@ -95,6 +111,10 @@ BAD = {
     "planner": (["run", "task.md", "--planner", "foo:bar"], "foo:bar"),
     "teacher that cannot teach": (["run", "task.md", "--teacher", "policy"], "--teacher"),
     "catalogue": (["run", "task.md", "--catalog", "/nowhere"], "/nowhere"),
+    "dataset size": (["run", "task.md", "--max-dataset-mb", "big"], "--max-dataset-mb"),
+    "licences": (["run", "task.md", "--allow-licences", ","], "--allow-licences"),
+    "no run to push": (["push", "nowhere", "me/x"], "nowhere"),
+    "nothing to push": (["push", "half", "me/x"], "p2m resume"),
     "folder in use": (["run", "task.md", "--out", "full"], "full"),
     "seed": (["run", "task.md", "--seed", "x"], "--seed"),
     "one label": (["run", "one.md"], "label"),

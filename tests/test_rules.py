@@ -31,7 +31,7 @@ from agent.settings import Settings
 from agent.state import Call, RunState
 from p2m.errors import BudgetExceeded
 from p2m.llm.hooks import Hooks, Spend
-from p2m.task.spec import Limits
+from p2m.task.spec import Limits, StudentLimits
 from tests.folded_run import HELD_OUT, ROWS, TASK, Run
 from tools.base import Facts
 
@@ -290,6 +290,24 @@ def test_one_retry_event_for_calls_that_fail_together() -> None:
 
 
 # planners
+
+
+def test_the_policy_looks_for_a_base_where_the_embedded_one_may_not_do() -> None:
+    french = TASK.model_copy(update={"language": "fr"})
+    named = TASK.model_copy(update={"student": StudentLimits(base="org/encoder")})
+    folder = TASK.model_copy(update={"student": StudentLimits(base="/models/org/encoder")})
+    for task, tool in ((TASK, "fine_tune"), (french, "rank_models"), (named, "rank_models"), (folder, "fine_tune")):
+        made = Run(task).call("search_datasets", data={"hits": []}).call("generate_batch", data={"dataset": ROWS})
+        checked = made.call("check_labels", data={"dataset": {**ROWS, "checked": True}})
+        assert advise(view(checked.state, has_catalog=True))[0] == tool, task.language
+        if tool == "rank_models":
+            checked.call("rank_models", data={"models": [{"id": "x", "path": "/x", "kept": True}]})
+            assert advise(view(checked.state, has_catalog=True))[0] == "fine_tune"
+
+
+def test_after_a_catalogue_that_is_down_the_policy_writes_rows() -> None:
+    down = Run().call("search_datasets", "The catalogue could not be searched: no connection", data={"hits": []})
+    assert advise(view(down.state, has_catalog=True))[0] == "generate_batch"
 
 
 def test_the_policy_never_proposes_what_the_guard_refuses_and_ends() -> None:

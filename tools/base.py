@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
-from p2m.errors import ToolFailure
+from p2m.errors import BadInput, ToolFailure
 
 if TYPE_CHECKING:
     from p2m.catalog.base import Catalog
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 ErrorKind = Literal[
     "bad_json", "invalid_args", "unknown_tool", "precondition", "timeout", "cancelled", "budget", "provider", "crash"
 ]
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -164,6 +169,18 @@ def _parameters(fn: Callable[..., Any]) -> dict[str, Any]:
         "required": schema.get("required", []),
         "additionalProperties": False,
     }
+
+
+async def read_catalog(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """``fn`` in a thread. A dataset that breaks a safety rule or turns out broken as it is read fails the call, not the
+    run; what the message quotes of it (names of files and columns) is a stranger's text."""
+    from p2m.catalog.safety import Refused
+    from p2m.catalog.untrusted import clean
+
+    try:
+        return await asyncio.to_thread(fn, *args, **kwargs)
+    except (Refused, BadInput) as error:
+        raise ToolFailure("invalid_args", clean(error, 400)) from error
 
 
 def first_problem(problems: Iterable[str | None]) -> str | None:

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from p2m.errors import ToolFailure
+from p2m.catalog.untrusted import clean
+from p2m.errors import P2MError, ToolFailure
 from p2m.files import digest, file_digest, write_atomic
 from p2m.rows import Row
 from tools.base import Facts, ToolContext, ToolResult, need, tool
@@ -54,7 +55,7 @@ async def fine_tune(
     if ctx.task.kind != "classify":
         raise ToolFailure("precondition", f"a student for the kind {ctx.task.kind} cannot be trained yet")
     held_out = need(ctx.workspace.held_out, "precondition", "no rows are held out yet")
-    name, folder = _base(ctx, base)
+    name, folder = await asyncio.to_thread(_base, ctx, base)
     handles = tuple(data) if data else tuple(d.handle for d in ctx.workspace.datasets)
     ctx.progress("checking the rows against the held-out ones", None)
     training = await asyncio.to_thread(_assemble, ctx, handles)
@@ -121,10 +122,12 @@ def _base(ctx: ToolContext, asked: str | None) -> tuple[str, Path]:
     from p2m import pack
     from p2m.train.embed import DEFAULT_BASE
 
-    ranked = {m["id"]: Path(m["path"]) for m in ctx.workspace.models if m["kept"]}
-    wanted = asked or next(iter(ranked), None) or ctx.task.student.base or DEFAULT_BASE
-    if wanted in ranked:
-        return wanted, ranked[wanted]
+    ranked = {m["id"]: m for m in ctx.workspace.models if m["kept"]}
+    wanted = asked or ctx.task.student.base or DEFAULT_BASE
+    if asked is not None and asked in ranked:
+        return asked, _fetched(ctx, ranked[asked])
+    if asked is None and ranked:
+        return _first_fetched(ctx, list(ranked.values()))
     if wanted in pack.NAMES:
         return wanted, pack.require(wanted)
     # Only the person's own words name a folder; a planner chooses among the ranked ones.
@@ -132,6 +135,32 @@ def _base(ctx: ToolContext, asked: str | None) -> tuple[str, Path]:
         return wanted, Path(wanted)
     known = ", ".join(ranked) or "none; call rank_models"
     raise ToolFailure("invalid_args", f"there is no base model {wanted!r}; ranked are: {known}")
+
+
+def _first_fetched(ctx: ToolContext, ranked: list[dict[str, Any]]) -> tuple[str, Path]:
+    """The best ranked model that can be had: a Hub that fails must not leave a run without a student."""
+    for model in ranked[:-1]:
+        try:
+            return model["id"], _fetched(ctx, model)
+        except P2MError as error:
+            ctx.progress(f"{model['id']} cannot be fetched ({clean(error, 200)}): taking the next", 1.0)
+    return ranked[-1]["id"], _fetched(ctx, ranked[-1])
+
+
+def _fetched(ctx: ToolContext, model: dict[str, Any]) -> Path:
+    """The folder of a ranked model; one of the Hub is downloaded at the commit it was ranked at."""
+    from p2m.catalog.hub_models import OffersModels
+    from p2m.catalog.safety import Refused
+
+    if model["path"]:
+        return Path(model["path"])
+    if not isinstance(ctx.catalog, OffersModels):
+        raise ToolFailure("precondition", f"{model['id']} is on the Hub, which is not the catalogue of this run")
+    ctx.progress(f"downloading {model['id']}", None)
+    try:
+        return ctx.catalog.base_models.fetch(model["id"], model["revision"])
+    except Refused as refused:
+        raise ToolFailure("invalid_args", clean(f"{refused}. Choose another base", 400)) from refused
 
 
 def _weights_digest(folder: Path) -> str:

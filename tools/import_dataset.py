@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
@@ -16,7 +15,7 @@ from p2m.catalog.profile import profile
 from p2m.catalog.untrusted import clean
 from p2m.errors import ToolFailure
 from p2m.rows import Row
-from tools.base import Facts, ToolContext, ToolResult, first_problem, need, tool
+from tools.base import Facts, ToolContext, ToolResult, first_problem, need, read_catalog, tool
 from tools.workspace import DataInfo, Workspace
 
 HELD_OUT_SPLITS = ("test", "validation")
@@ -75,8 +74,8 @@ async def import_dataset(
 ) -> ToolResult:
     """Import a found dataset as training rows: real rows, labelled by people, evenly over the task's labels."""
     catalog = need(ctx.catalog, "precondition", "there is no catalogue")
-    recipe = await asyncio.to_thread(_recipe, ctx, catalog, dataset, input_column, output_column, label_map, filter)
-    made = await asyncio.to_thread(_import, ctx, catalog, dataset, split, recipe, max_rows)
+    recipe = await read_catalog(_recipe, ctx, catalog, dataset, input_column, output_column, label_map, filter)
+    made = await read_catalog(_import, ctx, catalog, dataset, split, recipe, max_rows)
     data: dict[str, Any] = {"dataset": asdict(made.info), "imported": dataset}
     if made.offer:
         data["held_out_offer"] = made.offer
@@ -149,6 +148,8 @@ def _import(ctx: ToolContext, catalog: Catalog, dataset: str, split: str, recipe
             "removed": {**mapped.removed, **near},
             "removed_samples": samples,
             "available": len(mapped.rows),
+            "dataset": dataset,
+            "revision": catalog.revision(dataset),
         }
         ctx.store.save_rows(handle, kept, about)
     rows, meta = ctx.store.rows(handle), ctx.store.meta(handle)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -13,7 +12,7 @@ from p2m.catalog.importing import Recipe, balanced, map_rows
 from p2m.catalog.mapping import Mapping, propose_mapping
 from p2m.catalog.profile import Column, Profile, profile
 from p2m.catalog.untrusted import clean, fence
-from tools.base import Facts, ToolContext, ToolResult, first_problem, need, tool
+from tools.base import Facts, ToolContext, ToolResult, first_problem, need, read_catalog, tool
 from tools.workspace import Workspace
 
 ROWS_SHOWN = 3
@@ -42,7 +41,7 @@ async def inspect_dataset(
 ) -> ToolResult:
     """Look at a found dataset before importing it: columns, how its labels map to the task's, first rows, advice."""
     catalog = need(ctx.catalog, "precondition", "there is no catalogue")
-    seen, mapping, agreed = await asyncio.to_thread(_inspect, ctx, catalog, dataset)
+    seen, mapping, agreed = await read_catalog(_inspect, ctx, catalog, dataset)
     problem = mapping.refused
     if problem is None and agreed.suspect:
         problem = (

@@ -1,13 +1,19 @@
-"""rank_models: the students on this machine that may serve the task, best first."""
+"""rank_models: the base models that may serve the task, best first."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
-from p2m.catalog.models import local_models, rank_local
+from p2m.catalog.hub_models import OffersModels, RankedHub, entry
+from p2m.catalog.models import Ranked, local_models, rank_local, speaks
 from p2m.catalog.untrusted import clean
+from p2m.errors import P2MError
+from p2m.task.spec import TaskSpec
 from tools.base import Facts, ToolContext, ToolResult, tool
 from tools.workspace import Workspace
+
+DROPPED_SHOWN = 8
 
 
 def _once(workspace: Workspace, facts: Facts) -> str | None:
@@ -16,24 +22,61 @@ def _once(workspace: Workspace, facts: Facts) -> str | None:
 
 @tool(precondition=_once)
 async def rank_models(ctx: ToolContext) -> ToolResult:
-    """Rank the local base models that a student can start from, and say which the task's limits rule out and why."""
+    """Rank the base models that a student can start from, here and on the Hub where it is the catalogue, and say which
+    the task's limits rule out and why."""
     folder = ctx.catalog.models if ctx.catalog else None
-    ranked = await asyncio.to_thread(lambda: rank_local(ctx.task, local_models(folder)))
-    kept, dropped = [r for r in ranked if r.kept], [r for r in ranked if not r.kept]
+    local = await asyncio.to_thread(lambda: rank_local(ctx.task, local_models(folder)))
+    hub, trouble = await asyncio.to_thread(_of_hub, ctx)
+    kept, dropped = _joined(ctx.task, local, hub)
     if kept:
-        lines = [f"Start from {clean(kept[0].model.id, 80)}."]
+        lines = [f"Start from {clean(kept[0]['id'], 80)}."]
     else:
-        lines = ["No local model may serve this task. Get one: p2m pull all-minilm-l6-v2, or set P2M_MODELS."]
-    lines += [f"kept {clean(r.model.id, 80)}: {clean(r.why)}" for r in kept]
-    lines += [f"dropped {clean(r.model.id, 80)}: {clean(r.why)}" for r in dropped]
-    models = [
-        {
-            "id": r.model.id,
-            "path": str(r.model.path),
-            "parameters_m": None if r.model.parameters_m is None else round(r.model.parameters_m, 1),
-            "why": clean(r.why),
-            "kept": r.kept,
-        }
-        for r in ranked
+        lines = ["No model may serve this task. Get one: p2m pull all-minilm-l6-v2, or set P2M_MODELS."]
+    lines += [
+        f"The task asks for {m['id']}, which may not be used." for m in dropped if m["id"] == ctx.task.student.base
     ]
-    return ToolResult("\n".join(lines), "\n".join(f"- {line}" for line in lines), {"models": models})
+    lines += [f"kept {clean(m['id'], 80)}: {m['why']}" for m in kept]
+    lines += [f"dropped {clean(m['id'], 80)}: {m['why']}" for m in dropped[:DROPPED_SHOWN]]
+    lines += [f"and {len(dropped) - DROPPED_SHOWN} more were dropped"] if len(dropped) > DROPPED_SHOWN else []
+    lines += [f"The Hub gave no models: {clean(trouble, 200)}"] if trouble else []
+    return ToolResult("\n".join(lines), "\n".join(f"- {line}" for line in lines), {"models": [*kept, *dropped]})
+
+
+def _of_hub(ctx: ToolContext) -> tuple[list[RankedHub], str]:
+    """The Hub's models, or why there are none: a Hub that fails leaves the local ones."""
+    if not isinstance(ctx.catalog, OffersModels):
+        return [], ""
+    try:
+        return ctx.catalog.base_models.rank(ctx.task), ""
+    except P2MError as error:
+        return [], str(error)
+
+
+def _joined(
+    task: TaskSpec, local: list[Ranked], hub: list[RankedHub]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What is kept and what is dropped. What is here comes before what has to be fetched, unless the task names that or
+    nothing here is made for the task's language."""
+
+    def place(entry: dict[str, Any]) -> tuple[bool, bool]:
+        asked = task.student.base is not None and task.student.base in (entry["id"], entry["path"])
+        return not asked, entry.pop("last")
+
+    kept = [
+        {**_here(r), "last": bool(hub) and speaks(r.model.language, task.language) is False} for r in local if r.kept
+    ]
+    kept += [{**entry(r), "why": clean(r.why), "last": False} for r in hub if r.kept]
+    dropped = [_here(r) for r in local if not r.kept]
+    dropped += [{**entry(r), "why": clean(r.why)} for r in hub if not r.kept]
+    return sorted(kept, key=place), dropped
+
+
+def _here(ranked: Ranked) -> dict[str, Any]:
+    model = ranked.model
+    return {
+        "id": model.id,
+        "path": str(model.path),
+        "parameters_m": None if model.parameters_m is None else round(model.parameters_m, 1),
+        "why": clean(ranked.why),
+        "kept": ranked.kept,
+    }

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from p2m.catalog.base import Hit
 from p2m.catalog.untrusted import clean, fence
+from p2m.errors import ProviderError
 from tools.base import Facts, ToolContext, ToolResult, first_problem, need, tool
 from tools.workspace import Workspace
 
@@ -42,7 +43,12 @@ async def search_datasets(
         found = catalog.search(queries, kind=task.kind, language=task.language, limit=SHOWN, labels=task.labels)
         return found, catalog.unreadable()
 
-    hits, unreadable = await asyncio.to_thread(find)
+    ctx.progress("searching the catalogue and looking at the first rows of the best", None)
+    try:
+        hits, unreadable = await asyncio.to_thread(find)
+    except ProviderError as error:  # a catalogue that is down costs the run its real rows, not its life
+        text = f"The catalogue could not be searched: {clean(error, 300)}. Go on without it: generate rows."
+        return ToolResult(text, text, {"hits": []})
     fitting = [h for h in hits if h.fit == "yes"] or [h for h in hits if h.fit == "maybe"][:2]
     listed = _listed(fitting)
     if unreadable:

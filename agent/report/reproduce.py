@@ -63,7 +63,7 @@ def _commands(run_dir: Path, state: RunState) -> list[tuple[str, str]]:
     command = ["p2m", "run", str(run_dir / TASK_FILE), "--planner", settings.planner, "--teacher", settings.teacher]
     command += ["--seed", str(settings.seed)]
     if settings.catalog:
-        command += ["--catalog", settings.catalog]
+        command += ["--catalog", settings.catalog, *settings.rules.options()]
     for name, value in state.limits.model_dump(exclude_none=True).items():
         if name != "llm_calls":  # only a task file sets it, and the task file is here
             command += [f"--budget-{name}", f"{value:.10g}"]

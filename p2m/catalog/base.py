@@ -23,7 +23,8 @@ class Card:
     """What a dataset says about itself. All of it is text by strangers: show it through ``p2m.catalog.untrusted``.
 
     ``data_files`` are the patterns a split is declared with, in the card's order; empty where the card declares none.
-    ``class_names`` are the names behind the integers of a ClassLabel column.
+    ``class_names`` are the names behind the integers of a ClassLabel column. ``declared_rows`` (a split) and
+    ``declared_bytes`` are what the card claims, 0 where it claims nothing.
     """
 
     id: str
@@ -35,6 +36,8 @@ class Card:
     license: str = ""
     data_files: dict[str, tuple[str, ...]] = field(default_factory=dict)
     class_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    declared_rows: dict[str, int] = field(default_factory=dict)
+    declared_bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -70,9 +70,14 @@ def license_of(meta: dict[str, Any]) -> str:
 
 def dataset_card(dataset: str, path: Path) -> Card:
     """Read a dataset's README. Raises ``BadInput`` as ``front_matter`` does."""
-    meta, body = front_matter(path)
+    return card_of(dataset, *front_matter(path))
+
+
+def card_of(dataset: str, meta: dict[str, Any], body: str) -> Card:
+    """A card from its front matter and the Markdown under it."""
     prose = [line.strip() for line in body.splitlines() if line.strip() and not line.startswith(("#", "|", "!["))]
     config = _default_config(meta.get("configs"))
+    info = _dataset_info(meta.get("dataset_info"), str(config.get("config_name", "default")))
     return Card(
         id=dataset,
         title=" ".join(strings(meta.get("pretty_name"))) or dataset.rpartition("/")[2],
@@ -82,7 +87,9 @@ def dataset_card(dataset: str, path: Path) -> Card:
         language=languages(meta),
         license=license_of(meta),
         data_files=_data_files(config.get("data_files")),
-        class_names=_class_names(meta.get("dataset_info"), str(config.get("config_name", "default"))),
+        class_names=_class_names(info),
+        declared_rows=_declared_rows(info),
+        declared_bytes=max(_whole(info.get("dataset_size")), _whole(info.get("download_size"))),
     )
 
 
@@ -109,12 +116,27 @@ def _data_files(declared: Any) -> dict[str, tuple[str, ...]]:
     return files
 
 
-def _class_names(info: Any, config: str) -> dict[str, tuple[str, ...]]:
-    """Column -> names, from ``dataset_info.features[].dtype.class_label.names`` (a list, or a map of '0', '1'…)."""
+def _dataset_info(info: Any, config: str) -> dict[str, Any]:
+    """The ``dataset_info`` of a configuration: the card has one, or a list of them."""
     if isinstance(info, list):
         named = [i for i in info if isinstance(i, dict)]
         info = next((i for i in named if i.get("config_name") == config), named[0] if named else None)
-    features = info.get("features") if isinstance(info, dict) else None
+    return info if isinstance(info, dict) else {}
+
+
+def _declared_rows(info: dict[str, Any]) -> dict[str, int]:
+    splits = info.get("splits")
+    named = [s for s in splits if isinstance(s, dict)] if isinstance(splits, list) else []
+    return {s["name"]: _whole(s.get("num_examples")) for s in named if isinstance(s.get("name"), str)}
+
+
+def _whole(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def _class_names(info: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Column -> names, from ``features[].dtype.class_label.names`` (a list, or a map of '0', '1'…)."""
+    features = info.get("features")
     names: dict[str, tuple[str, ...]] = {}
     for feature in features if isinstance(features, list) else ():
         dtype = feature.get("dtype") if isinstance(feature, dict) else None

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from p2m.catalog import readers, safety
+from p2m.catalog import layout, readers, safety
 from p2m.catalog.base import Card, Embed, Hit
 from p2m.catalog.cards import dataset_card
 from p2m.catalog.profile import profile
@@ -17,12 +16,6 @@ from p2m.catalog.rank import Document, rank
 from p2m.errors import BadInput, P2MError
 from p2m.files import file_digest
 from p2m.task.spec import Kind
-
-_SPLIT_WORDS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev", "development"),
-    "test": ("test", "testing", "eval", "evaluation"),
-}
 
 
 class FolderCatalog:
@@ -86,15 +79,15 @@ class FolderCatalog:
 
     def splits(self, dataset: str) -> dict[str, int]:
         files = self._files(dataset)
-        return {s: sum(readers.count(f, self.settings.max_row_bytes) for f in fs) for s, fs in files.items()}
+        return {s: sum(readers.count(f, self.settings) for f in fs) for s, fs in files.items()}
 
     def rows(self, dataset: str, split: str, limit: int | None = None) -> Iterator[dict[str, Any]]:
         names = self.card(dataset).class_names
         files = self._files(dataset)
         if split not in files:
             raise BadInput(f"{dataset} has no split {split!r}", fix=f"There are: {', '.join(files)}")
-        every = (row for file in files[split] for row in readers.read(file, self.settings.max_row_bytes))
-        return (_named(row, names) for row in islice(every, limit))
+        every = (row for file in files[split] for row in readers.read(file, self.settings))
+        return (layout.named(row, names) for row in islice(every, limit))
 
     def revision(self, dataset: str) -> str:
         files = self._files(dataset)
@@ -136,28 +129,13 @@ class FolderCatalog:
         if not found:
             raise BadInput(f"{dataset} has no data file; read are {', '.join(safety.READABLE)}", where=str(folder))
         checked = {s: [safety.check_data_file(dataset, folder, f) for f in fs] for s, fs in found.items()}
-        safety.check_size(dataset, sum(f.stat().st_size for fs in checked.values() for f in fs), self.settings)
+        total = sum(f.stat().st_size for fs in checked.values() for f in fs)
+        safety.check_size(dataset, max(total, card.declared_bytes), self.settings)
         return checked
 
 
 def _guessed(folder: Path) -> dict[str, list[Path]]:
-    """Splits by the words of file names, in the folder and in its ``data``; a file without such a word is train."""
+    """Splits by the words of file names, in the folder and in its ``data``."""
     files = [f for d in (folder, folder / "data") if d.is_dir() for f in sorted(d.iterdir()) if not f.is_dir()]
-    data = [f for f in files if f.suffix.lower() in safety.READABLE and f.suffix.lower() != ".txt"]
-    found: dict[str, list[Path]] = {}
-    for file in data:
-        words = re.split(r"[^a-z]+", file.stem.lower())
-        split = next((s for s, known in _SPLIT_WORDS.items() if set(words) & set(known)), "train")
-        found.setdefault(split, []).append(file)
-    return {s: found[s] for s in _SPLIT_WORDS if s in found}
-
-
-def _named(row: dict[str, Any], names: dict[str, tuple[str, ...]]) -> dict[str, Any]:
-    """The row with ClassLabel integers replaced by their names; -1, the convention for 'no label', becomes None."""
-    for column, classes in names.items():
-        value = row.get(column)
-        if isinstance(value, str) and value.lstrip("-").isdigit() and value not in classes:
-            value = int(value)  # a CSV has only strings
-        if isinstance(value, int) and not isinstance(value, bool):
-            row[column] = classes[value] if 0 <= value < len(classes) else None
-    return row
+    found = layout.guess([f.relative_to(folder).as_posix() for f in files])
+    return {split: [folder / name for name in names] for split, names in found.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def read_model(folder: Path, name: str, *, license: str = "", language: tuple[st
     """Describe a model folder from its config.json, card and safetensors headers; nothing in it is run or unpickled."""
     problem, config, parameters = None, {}, None
     try:
-        config = _json(folder / "config.json")
+        config = read_json(folder / "config.json")
         problem = _unsafe(folder, config)
         parameters = None if problem else _parameters(folder)
         meta = front_matter(folder / "README.md")[0] if (folder / "README.md").is_file() else {}
@@ -72,9 +73,14 @@ def read_model(folder: Path, name: str, *, license: str = "", language: tuple[st
     except BadInput as error:
         problem = problem or str(error)
     kind = str(config.get("model_type") or "unknown")
-    encoder = kind in _ENCODERS.split() and not config.get("is_decoder") and not config.get("is_encoder_decoder")
     pooled = (folder / "modules.json").is_file()
+    encoder = is_encoder(kind, config)
     return LocalModel(name, folder.resolve(), parameters, kind, encoder, pooled, license, language, problem)
+
+
+def is_encoder(model_type: str, config: Mapping[str, Any]) -> bool:
+    """Whether a model of that type and configuration can be a classifier."""
+    return model_type in _ENCODERS.split() and not config.get("is_decoder") and not config.get("is_encoder_decoder")
 
 
 def rank_local(task: TaskSpec, models: list[LocalModel]) -> list[Ranked]:
@@ -86,7 +92,7 @@ def rank_local(task: TaskSpec, models: list[LocalModel]) -> list[Ranked]:
     """
     judged = [(m, _excluded(task, m)) for m in models]
     passed = [m for m, reason in judged if reason is None]
-    speaking = [m for m in passed if _speaks(m, task.language) is not False]
+    speaking = [m for m in passed if speaks(m.language, task.language) is not False]
     kept = speaking or sorted(passed, key=lambda m: _order(task, m))[:1]
     ranked = [Ranked(m, True, _why(task, m)) for m in sorted(kept, key=lambda m: _order(task, m))]
     for model, reason in judged:
@@ -100,7 +106,7 @@ def _order(task: TaskSpec, model: LocalModel) -> tuple[Any, ...]:
     asked = task.student.base in (model.id, str(model.path))
     return (
         not asked,
-        not _speaks(model, task.language),
+        not speaks(model.language, task.language),
         not model.sentence_encoder,
         -(model.parameters_m or 0),
         model.id,
@@ -124,37 +130,38 @@ def _serves(kind: Kind, model: LocalModel) -> bool:
     return model.encoder if kind == "classify" else not model.encoder and model.model_type != "unknown"
 
 
-def _speaks(model: LocalModel, language: str) -> bool | None:
-    """None where the model does not say."""
-    stated = {code.split("-")[0] for code in model.language}
+def speaks(stated_languages: Iterable[str], language: str) -> bool | None:
+    """None where a model does not say."""
+    stated = {code.split("-")[0] for code in stated_languages}
     if not stated:
         return None
     return language.lower().split("-")[0] in stated or bool(stated & {"multilingual", "mul"})
 
 
 def _why(task: TaskSpec, model: LocalModel) -> str:
-    speaks = _speaks(model, task.language)
+    suits = speaks(model.language, task.language)
     reasons = [
         "the task asks for it" if task.student.base in (model.id, str(model.path)) else "",
         "a sentence encoder" if model.sentence_encoder else f"a {model.model_type} model",
         f"{model.parameters_m:.0f}M parameters" if model.parameters_m else "",
         model.license or "licence not stated",
         f"language {'/'.join(model.language[:3])}" if model.language else "language not stated",
-        f"but nothing here is made for {task.language}: expect less" if speaks is False else "",
+        f"but nothing here is made for {task.language}: expect less" if suits is False else "",
     ]
     return ", ".join(r for r in reasons if r)
 
 
 def _unsafe(folder: Path, config: dict[str, Any]) -> str | None:
     tokenizer = folder / "tokenizer_config.json"
-    if config.get("auto_map") or (tokenizer.is_file() and _json(tokenizer).get("auto_map")):
+    if config.get("auto_map") or (tokenizer.is_file() and read_json(tokenizer).get("auto_map")):
         return "it needs its own code to be run (auto_map)"
     if not list(folder.glob("*.safetensors")):
         return "it has no safetensors file"
     return None
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file. Raises ``BadInput`` for anything else."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

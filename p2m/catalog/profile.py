@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,14 +53,15 @@ class Profile:
         return next((c for c in self.columns if c.name == name), None)
 
 
-def profile(catalog: Catalog, dataset: str) -> Profile:
-    """Read up to ``ROWS_READ`` rows of the training split (of the first one, where there is none) and describe them.
+def profile(catalog: Catalog, dataset: str, sample: Sequence[dict[str, Any]] | None = None) -> Profile:
+    """Read up to ``ROWS_READ`` rows of the training split (of the first one, where there is none) and describe them;
+    or ``sample``, where these rows of it have been read already.
 
     Raises what the catalogue raises for a dataset it refuses or cannot read.
     """
     card, splits = catalog.card(dataset), catalog.splits(dataset)
     split = "train" if "train" in splits else next(iter(splits))
-    rows = list(catalog.rows(dataset, split, ROWS_READ))
+    rows = list(catalog.rows(dataset, split, ROWS_READ) if sample is None else sample)
     columns = tuple(_column(name, [r.get(name) for r in rows]) for name in dict.fromkeys(k for r in rows for k in r))
     texts = _text_columns(columns, len(rows))
     first = texts[0] if texts else None

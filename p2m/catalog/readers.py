@@ -3,136 +3,143 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Protocol
 
+from p2m.catalog import parquet
+from p2m.catalog.safety import Settings, format_of
+from p2m.catalog.unpack import unpacked
 from p2m.errors import BadInput
 
 JSON_ARRAY_BYTES = 64_000_000  # a JSON array is parsed whole
-ROW_GROUP_BYTES = 1_000_000_000  # a Parquet row group is unpacked whole
 
 
-def read(path: Path, max_row_bytes: int) -> Iterator[dict[str, Any]]:
-    """The rows of a .jsonl, .json, .csv, .tsv, .parquet or .txt file (UTF-8).
+class Remote(Protocol):
+    """A file elsewhere, read as a local one is. Its text is its address, for messages."""
 
-    Raises ``BadInput`` with the line where a row is broken or longer than ``max_row_bytes``.
+    @property
+    def name(self) -> str: ...
+
+    def open(self) -> BinaryIO: ...
+
+
+File = Path | Remote
+
+
+def read(file: File, settings: Settings) -> Iterator[dict[str, Any]]:
+    """The rows of a .jsonl, .json, .csv, .tsv, .parquet or .txt file (UTF-8), each but Parquet also as .gz.
+
+    Raises ``BadInput`` with the line where a row is broken or longer than the settings allow, ``Refused`` where a
+    compressed file unpacks beyond them.
     """
-    reader = _READERS[path.suffix.lower()]
+    where = str(file)
     try:
-        yield from reader(path, max_row_bytes)
+        with _open(file) as packed, unpacked(packed, file.name, settings.max_unpacked_bytes) as handle:
+            yield from _READERS[format_of(file.name)](handle, where, settings.max_row_bytes)
     except UnicodeDecodeError as error:
-        raise BadInput(f"not UTF-8: {error.reason}", where=str(path)) from error
-    except OSError as error:
-        raise BadInput(f"not readable: {error}", where=str(path)) from error
+        raise BadInput(f"not UTF-8: {error.reason}", where=where) from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise BadInput(f"not readable: {error}", where=where) from error
 
 
-def count(path: Path, max_row_bytes: int) -> int:
+def count(file: File, settings: Settings) -> int:
     """How many rows ``read`` would give, without parsing where that can be known."""
-    suffix = path.suffix.lower()
-    if suffix == ".parquet":
-        return _parquet(path).metadata.num_rows
-    if suffix in (".jsonl", ".txt"):
-        with path.open("rb") as handle:
+    kind = format_of(file.name)
+    if kind == ".parquet":
+        with _open(file) as handle:
+            return parquet.count(handle, str(file))
+    if kind in (".jsonl", ".txt"):
+        with _open(file) as packed, unpacked(packed, file.name, settings.max_unpacked_bytes) as handle:
             return sum(1 for line in handle if line.strip())
-    return sum(1 for _ in read(path, max_row_bytes))
+    return sum(1 for _ in read(file, settings))
 
 
-def _lines(path: Path, max_row_bytes: int) -> Iterator[tuple[int, str]]:
-    with path.open("rb") as handle:
-        number = 0
-        while raw := handle.readline(max_row_bytes + 1):
-            number += 1
-            if len(raw) > max_row_bytes:
-                raise BadInput(f"a row is longer than {max_row_bytes} bytes", where=str(path), line=number)
-            line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-            if line:
-                yield number, line
+def _open(file: File) -> BinaryIO:
+    return file.open("rb") if isinstance(file, Path) else file.open()
 
 
-def _jsonl(path: Path, max_row_bytes: int) -> Iterator[dict[str, Any]]:
-    for number, line in _lines(path, max_row_bytes):
+def _lines(handle: BinaryIO, where: str, max_row_bytes: int) -> Iterator[tuple[int, str]]:
+    number = 0
+    while raw := handle.readline(max_row_bytes + 1):
+        number += 1
+        if len(raw) > max_row_bytes:
+            raise BadInput(f"a row is longer than {max_row_bytes} bytes", where=where, line=number)
+        line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+        if line:
+            yield number, line
+
+
+def _jsonl(handle: BinaryIO, where: str, max_row_bytes: int) -> Iterator[dict[str, Any]]:
+    for number, line in _lines(handle, where, max_row_bytes):
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise BadInput(f"not JSON: {error}", where=str(path), line=number) from error
-        yield _object(row, path, number)
+            raise BadInput(f"not JSON: {error}", where=where, line=number) from error
+        yield _object(row, where, number)
 
 
-def _json(path: Path, max_row_bytes: int) -> Iterator[dict[str, Any]]:
-    with path.open("rb") as handle:
-        is_array = handle.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
-    if not is_array:
-        yield from _jsonl(path, max_row_bytes)
+def _json(handle: BinaryIO, where: str, max_row_bytes: int) -> Iterator[dict[str, Any]]:
+    buffered = handle if isinstance(handle, io.BufferedReader) else io.BufferedReader(handle)  # type: ignore[type-var]
+    if not buffered.peek(64)[:64].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
+        yield from _jsonl(buffered, where, max_row_bytes)
         return
-    if path.stat().st_size > JSON_ARRAY_BYTES:
-        raise BadInput(f"a JSON array over {JSON_ARRAY_BYTES // 1_000_000} MB; use JSON lines", where=str(path))
+    data = buffered.read(JSON_ARRAY_BYTES + 1)
+    if len(data) > JSON_ARRAY_BYTES:
+        raise BadInput(f"a JSON array over {JSON_ARRAY_BYTES // 1_000_000} MB; use JSON lines", where=where)
     try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))
+        rows = json.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"not JSON: {error}", where=str(path)) from error
+        raise BadInput(f"not JSON: {error}", where=where) from error
     for number, row in enumerate(rows, 1):
-        yield _object(row, path, number)
+        yield _object(row, where, number)
 
 
-def _object(row: Any, path: Path, number: int) -> dict[str, Any]:
+def _object(row: Any, where: str, number: int) -> dict[str, Any]:
     if not isinstance(row, dict):
-        raise BadInput(f"a row is {type(row).__name__}, not an object", where=str(path), line=number)
+        raise BadInput(f"a row is {type(row).__name__}, not an object", where=where, line=number)
     return row
 
 
-def _separated(delimiter: str) -> Callable[[Path, int], Iterator[dict[str, Any]]]:
-    def rows(path: Path, max_row_bytes: int) -> Iterator[dict[str, Any]]:
+def _separated(delimiter: str) -> Callable[[BinaryIO, str, int], Iterator[dict[str, Any]]]:
+    def rows(handle: BinaryIO, where: str, max_row_bytes: int) -> Iterator[dict[str, Any]]:
         csv.field_size_limit(max_row_bytes)
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            reader = csv.DictReader(handle, delimiter=delimiter, strict=True)
-            try:
-                for row in reader:
-                    if None in row or None in row.values():
-                        problem = "more or fewer fields than the header has columns"
-                        raise BadInput(problem, where=str(path), line=reader.line_num)
-                    yield row
-            except csv.Error as error:
-                raise BadInput(f"not readable as a table: {error}", where=str(path), line=reader.line_num) from error
+        text = io.TextIOWrapper(handle, encoding="utf-8-sig", newline="")
+
+        def lines() -> Iterator[str]:
+            while line := text.readline(max_row_bytes + 1):
+                if len(line) > max_row_bytes:
+                    raise BadInput(f"a row is longer than {max_row_bytes} bytes", where=where, line=reader.line_num)
+                yield line
+
+        reader = csv.DictReader(lines(), delimiter=delimiter, strict=True)
+        try:
+            for row in reader:
+                if None in row or None in row.values():
+                    problem = "more or fewer fields than the header has columns"
+                    raise BadInput(problem, where=where, line=reader.line_num)
+                yield row
+        except csv.Error as error:
+            raise BadInput(f"not readable as a table: {error}", where=where, line=reader.line_num) from error
 
     return rows
 
 
-def _text(path: Path, max_row_bytes: int) -> Iterator[dict[str, Any]]:
-    for _, line in _lines(path, max_row_bytes):
+def _text(handle: BinaryIO, where: str, max_row_bytes: int) -> Iterator[dict[str, Any]]:
+    for _, line in _lines(handle, where, max_row_bytes):
         yield {"text": line}
 
 
-def _parquet(path: Path) -> Any:
-    import pyarrow.parquet as pq
-    from pyarrow import ArrowException
-
-    try:
-        file = pq.ParquetFile(path)
-    except ArrowException as error:
-        raise BadInput(f"not a Parquet file: {error}", where=str(path)) from error
-    groups = (file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
-    if max(groups, default=0) > ROW_GROUP_BYTES:
-        raise BadInput(f"a row group unpacks to over {ROW_GROUP_BYTES / 1e9:.0f} GB", where=str(path))
-    return file
-
-
-def _parquet_rows(path: Path, max_row_bytes: int) -> Iterator[dict[str, Any]]:
-    from pyarrow import ArrowException
-
-    try:
-        for batch in _parquet(path).iter_batches(batch_size=500):
-            yield from batch.to_pylist()
-    except ArrowException as error:
-        raise BadInput(f"not a readable Parquet file: {error}", where=str(path)) from error
-
-
-_READERS: dict[str, Callable[[Path, int], Iterator[dict[str, Any]]]] = {
+_READERS: dict[str, Callable[[BinaryIO, str, int], Iterator[dict[str, Any]]]] = {
     ".jsonl": _jsonl,
     ".json": _json,
     ".csv": _separated(","),
     ".tsv": _separated("\t"),
     ".txt": _text,
-    ".parquet": _parquet_rows,
+    ".parquet": parquet.rows,
 }

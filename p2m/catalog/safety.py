@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -11,22 +11,34 @@ from p2m.catalog.base import Card
 from p2m.errors import P2MError
 
 READABLE = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt")
+PACKED = ".gz"
+UNPACKS_TO = 4
+"""A compressed file may unpack to this many times ``Settings.max_bytes``."""
 _URL = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]*:")
 _GLOB = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a catalogue may hand out. ``licenses`` None is any named licence; sizes are in bytes."""
+    """What a catalogue may hand out. ``licenses`` None is any named licence; sizes are in bytes.
+
+    ``allow_gated`` lets in what its owner gives to those who asked; the person's own token then goes to the Hub.
+    """
 
     licenses: tuple[str, ...] | None = None
     allow_unknown_license: bool = False
     max_bytes: int = 500_000_000
     max_row_bytes: int = 1_000_000
+    allow_gated: bool = False
+
+    @property
+    def max_unpacked_bytes(self) -> int:
+        return UNPACKS_TO * self.max_bytes
 
 
 class Refused(P2MError):
-    """A dataset breaks a safety rule. ``rule`` is one of: id, script, license, data_files, extension, symlink, size."""
+    """A dataset or model breaks a safety rule. ``rule`` is one of: id, script, gated, license, data_files, extension,
+    symlink, size, unpacked, pickle, remote_code."""
 
     def __init__(self, rule: str, message: str) -> None:
         self.rule = rule
@@ -48,22 +60,60 @@ def check_no_script(dataset: str, files: Iterable[str]) -> None:
 
 def check_license(card: Card, settings: Settings) -> None:
     """Refuse a licence that the settings do not allow, or none at all."""
-    stated = set(card.license.split("/"))
+    check_license_id(card.id, card.license, settings)
+
+
+def check_license_id(name: str, license: str, settings: Settings) -> None:
+    """``check_license`` of a dataset or model ``name`` whose licences are joined by ``/``."""
+    stated = set(license.split("/"))
     if stated & {"", "other", "unknown"}:
         if not settings.allow_unknown_license:
-            said = f"the licence {card.license!r}" if card.license else "no licence"
-            raise Refused("license", f"{card.id} states {said}; allow unknown licences to use it")
+            said = f"the licence {license!r}" if license else "no licence"
+            raise Refused("license", f"{name} states {said}; allow unknown licences (--any-licence) to use it")
     elif settings.licenses is not None and not stated <= set(settings.licenses):
-        raise Refused("license", f"{card.id} is {card.license}; allowed are {', '.join(settings.licenses)}")
+        raise Refused("license", f"{name} is {license}; allowed are {', '.join(settings.licenses)}")
+
+
+def check_gated(name: str, gated: object, settings: Settings) -> None:
+    """Refuse what its owner gives only to those who asked, unless the settings say that the person has."""
+    if gated and not settings.allow_gated:
+        raise Refused("gated", f"{name} is gated: accept its terms on the Hub, then --allow-gated")
+
+
+def check_model_files(name: str, files: Iterable[str], config: Mapping[str, object]) -> None:
+    """Refuse a model whose weights are pickles (loading one runs code), or that needs its own code to be run."""
+    if not any(f.endswith(".safetensors") and "/" not in f for f in files):
+        raise Refused("pickle", f"{name} has no safetensors file; other weights can run code when they are loaded")
+    if config.get("auto_map"):
+        raise Refused("remote_code", f"{name} needs its own code to be run (auto_map)")
 
 
 def check_pattern(dataset: str, pattern: str) -> None:
     """Refuse a declared data file that is absolute, a URL, climbs out of the repository, or is no plain data."""
     path = PurePosixPath(pattern.replace("\\", "/"))
-    if _URL.match(pattern) or path.is_absolute() or ".." in path.parts or pattern.startswith("~"):
+    if (
+        _URL.match(pattern)
+        or "::" in pattern
+        or "://" in pattern
+        or path.is_absolute()
+        or ".." in path.parts
+        or pattern.startswith("~")
+    ):
         raise Refused("data_files", f"{dataset} declares {pattern[:120]!r}; only files inside its folder are read")
-    if not (path.suffix.lower() in READABLE or _GLOB.search(path.name)):
+    if not (is_readable(path.name) or _GLOB.search(path.name)):
         raise Refused("extension", f"{dataset} declares {pattern[:120]!r}; read are {', '.join(READABLE)}")
+
+
+def is_readable(name: str) -> bool:
+    """Whether a file of that name is plain data, compressed by gzip or not. An archive (.zip, .tar) is not."""
+    return format_of(name) in READABLE
+
+
+def format_of(name: str) -> str:
+    """The suffix that says how a file is read: ``.jsonl`` of ``a.jsonl`` and of ``a.jsonl.gz``."""
+    bare = name.lower()
+    path = PurePosixPath(bare.removesuffix(PACKED))
+    return "" if bare.endswith(PACKED) and path.suffix == ".parquet" else path.suffix
 
 
 def check_file(dataset: str, root: Path, file: Path) -> Path:
@@ -79,12 +129,13 @@ def check_file(dataset: str, root: Path, file: Path) -> Path:
 def check_data_file(dataset: str, root: Path, file: Path) -> Path:
     """``check_file``, and the extension of what the link, if any, points to."""
     real = check_file(dataset, root, file)
-    if file.suffix.lower() not in READABLE:
+    if not is_readable(file.name):
         raise Refused("extension", f"{dataset}: {file.name} is not one of {', '.join(READABLE)}")
     return real
 
 
 def check_size(dataset: str, total: int, settings: Settings) -> None:
-    """Refuse data beyond the limit."""
+    """Refuse data beyond the limit. ``total`` is of the files, or what the card declares where that is more."""
     if total > settings.max_bytes:
-        raise Refused("size", f"{dataset} holds {total / 1e6:.0f} MB; the limit is {settings.max_bytes / 1e6:.0f} MB")
+        limit = f"{settings.max_bytes / 1e6:,.0f} MB (--max-dataset-mb)"
+        raise Refused("size", f"{dataset} holds {total / 1e6:,.0f} MB; the limit is {limit}")

@@ -1,0 +1,74 @@
+"""How a dataset's files are laid out: which belong to which split, and what a ClassLabel's integers are called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from p2m.catalog import safety
+from p2m.catalog.base import Card
+from p2m.errors import BadInput
+
+_SPLIT_WORDS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev", "development"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+# Written by ``datasets`` and the Hub beside the data.
+_ABOUT = {"dataset_infos.json", "dataset_info.json", "state.json", "config.json", "croissant.json"}
+
+
+def split_files(dataset: str, card: Card, names: Sequence[str]) -> dict[str, list[str]]:
+    """Split -> data files among ``names``, the paths of a repository: as the card declares them, else guessed.
+
+    Only names of the list are ever answered: a declared URL or path can lead nowhere else. Raises ``Refused`` for a
+    pattern or file that breaks a rule, ``BadInput`` where there are none.
+    """
+    if outside := [n for n in names if n.startswith("/") or ".." in PurePosixPath(n).parts]:
+        raise safety.Refused("data_files", f"{dataset} lists {outside[0][:120]!r}, a path out of the repository")
+    found = {}
+    for split, patterns in card.data_files.items():
+        for pattern in patterns:
+            safety.check_pattern(dataset, pattern)
+        found[split] = sorted({name for pattern in patterns for name in names if _matches(pattern, name)})
+        if not found[split]:
+            raise BadInput(f"{dataset}: split {split} has no file {' or '.join(patterns)[:120]}")
+    found = found or guess([n for n in names if n.count("/") == 0 or n.startswith("data/")])
+    if not found:
+        raise BadInput(f"{dataset} has no data file; read are {', '.join(safety.READABLE)}")
+    for name in (n for listed in found.values() for n in listed):
+        if not safety.is_readable(name):
+            raise safety.Refused("extension", f"{dataset}: {name} is not one of {', '.join(safety.READABLE)}")
+    return found
+
+
+def guess(names: Sequence[str]) -> dict[str, list[str]]:
+    """Splits by the words of file names; a file without such a word is train."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        if not safety.is_readable(name) or safety.format_of(name) == ".txt" or PurePosixPath(name).name in _ABOUT:
+            continue
+        words = set(re.split(r"[^a-z]+", PurePosixPath(name.lower()).name.partition(".")[0]))
+        split = next((s for s, known in _SPLIT_WORDS.items() if words & set(known)), "train")
+        found.setdefault(split, []).append(name)
+    return {s: found[s] for s in _SPLIT_WORDS if s in found}
+
+
+def named(row: dict[str, Any], names: dict[str, tuple[str, ...]]) -> dict[str, Any]:
+    """The row with ClassLabel integers replaced by their names; -1, the convention for 'no label', becomes None."""
+    for column, classes in names.items():
+        value = row.get(column)
+        if isinstance(value, str) and value.lstrip("-").isdigit() and value not in classes:
+            value = int(value)  # a CSV has only strings
+        if isinstance(value, int) and not isinstance(value, bool):
+            row[column] = classes[value] if 0 <= value < len(classes) else None
+    return row
+
+
+def _matches(pattern: str, name: str) -> bool:
+    """A glob as ``datasets`` reads it: ``*`` stays in its folder, ``**`` does not."""
+    from fsspec.utils import glob_translate
+
+    return re.fullmatch(glob_translate(pattern.removeprefix("./")), name) is not None
