@@ -10,6 +10,7 @@ from agent import guard
 from agent.events import By
 from agent.planner import Turn, View
 from agent.state import Call, RunState
+from p2m.rows import is_real
 from p2m.task.spec import TaskSpec
 
 FIRST_BATCH, FIRST_BATCH_PER_LABEL = 160, 30
@@ -62,7 +63,7 @@ def _find_data(view: View) -> Step | None:
             {"queries": search_queries(view.state.task)},
             "real rows beat written ones: search first",
         )
-    for hit in workspace.hits[:3]:
+    for hit in [h for h in workspace.hits if h["id"] not in workspace.refused][:3]:
         if hit["id"] in workspace.advised:
             if hit["id"] not in workspace.imported:
                 return "import_dataset", {"dataset": hit["id"]}, f"{hit['id']} fits the task: import it"
@@ -74,7 +75,7 @@ def _find_data(view: View) -> Step | None:
 
 def _first_data(view: View) -> Step | None:
     workspace, labels = view.state.workspace, max(1, len(view.state.task.labels))
-    real = sum(d.rows for d in workspace.datasets if d.source != "generated")
+    real = sum(d.rows for d in workspace.datasets if is_real(d.source))
     if real >= ENOUGH_REAL_ROWS_PER_LABEL * labels or any(d.source == "generated" for d in workspace.datasets):
         return None
     n = _affordable(view, max(FIRST_BATCH, FIRST_BATCH_PER_LABEL * labels), share=0.5)

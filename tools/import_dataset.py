@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -14,10 +14,12 @@ from p2m.catalog.importing import Recipe, balanced, map_rows, parse_filter
 from p2m.catalog.mapping import propose_mapping
 from p2m.catalog.profile import profile
 from p2m.catalog.untrusted import clean
+from p2m.catalog.worth import Worth
 from p2m.errors import ToolFailure
 from p2m.rows import Row
 from tools.base import Facts, ToolContext, ToolResult, first_problem, need, tool
 from tools.workspace import DataInfo, Workspace
+from tools.worth import judge, rejection
 
 HELD_OUT_SPLITS = ("test", "validation")
 LEAST_HELD_OUT = 30
@@ -38,7 +40,8 @@ def _open(workspace: Workspace) -> list[str]:
         seen = hit["id"] in workspace.inspected
         return not seen or hit["id"] in workspace.advised or hit.get("fit") == "maybe"
 
-    return [h["id"] for h in workspace.hits if h["id"] not in workspace.imported and usable(h)]
+    done = {*workspace.imported, *workspace.refused}
+    return [h["id"] for h in workspace.hits if h["id"] not in done and usable(h)]
 
 
 def _can_import(workspace: Workspace, facts: Facts) -> str | None:
@@ -77,10 +80,14 @@ async def import_dataset(
     catalog = need(ctx.catalog, "precondition", "there is no catalogue")
     recipe = await asyncio.to_thread(_recipe, ctx, catalog, dataset, input_column, output_column, label_map, filter)
     made = await asyncio.to_thread(_import, ctx, catalog, dataset, split, recipe, max_rows)
-    data: dict[str, Any] = {"dataset": asdict(made.info), "imported": dataset}
+    judged = await judge(ctx, ctx.store.rows(made.info.handle))
+    if judged and judged.harmful:
+        return rejection(dataset, made.info.rows, judged)
+    info = replace(made.info, worth=judged.as_dict() if judged else None)
+    data: dict[str, Any] = {"dataset": asdict(info), "imported": dataset}
     if made.offer:
         data["held_out_offer"] = made.offer
-    text = _text(ctx, dataset, split, made)
+    text = _text(ctx, dataset, split, made, judged)
     counts = "".join(f"\n| {clean(label, 60)} | {n:,} |" for label, n in list(made.info.labels.items())[:30])
     return ToolResult(text, f"{text}\n\n| label | rows |\n| --- | --: |{counts}", data)
 
@@ -201,7 +208,7 @@ def _offer(ctx: ToolContext, catalog: Catalog, dataset: str, split: str, recipe:
     return None
 
 
-def _text(ctx: ToolContext, dataset: str, split: str, made: _Imported) -> str:
+def _text(ctx: ToolContext, dataset: str, split: str, made: _Imported, judged: Worth | None) -> str:
     info = made.info
     parts = [f"{info.handle}: {info.rows:,} of {made.available:,} usable rows of {dataset} {clean(split, 30)}."]
     missing = [label for label in ctx.task.labels if label not in info.labels] if ctx.task.kind == "classify" else []
@@ -215,7 +222,11 @@ def _text(ctx: ToolContext, dataset: str, split: str, made: _Imported) -> str:
     if left_out:
         parts.append(f"Left out: {', '.join(left_out)}.")
     if ctx.workspace.held_out is None:
-        parts.append("There are no held-out rows yet: training will take out what is near them.")
+        parts.append(
+            "There are no held-out rows yet: training will take out what is near them, and its worth is measured then."
+        )
+    if judged:
+        parts.append(f"Worth: {judged.words()}.")
     if made.offer:
         parts.append(f"Its {made.offer['split']} split will be the held-out rows.")
     parts.append("Next: fine_tune." if not missing else "")
