@@ -15,6 +15,7 @@ from p2m.task.spec import TaskSpec
 
 FIRST_BATCH, FIRST_BATCH_PER_LABEL = 160, 30
 AIMED_BATCH = 60
+TRANSFORMED = 120
 ENOUGH_REAL_ROWS_PER_LABEL = 25
 Step = tuple[str, dict[str, Any], str]
 
@@ -33,7 +34,7 @@ class PolicyPlanner:
 
 def advise(view: View) -> Step:
     """The next call, its arguments and the reason, from the first rule that applies to what the menu offers."""
-    for rule in (_find_data, _first_data, _check, _try_quickly, _train, _look_at_errors, _aim, _more):
+    for rule in (_find_data, _transform, _first_data, _check, _try_quickly, _train, _look_at_errors, _aim, _more):
         step = rule(view)
         if step is not None and step[0] in view.menu and not _is_used_up(view, step):
             return step
@@ -71,6 +72,20 @@ def _find_data(view: View) -> Step | None:
         if hit["id"] not in workspace.inspected:
             return "inspect_dataset", {"dataset": hit["id"]}, f"look at {hit['id']} before using it"
     return None
+
+
+def _transform(view: View) -> Step | None:
+    """Once, where a dataset is on the subject but its labels are not the task's."""
+    workspace = view.state.workspace
+    if any(c.tool == "transform_dataset" and c.finished for c in view.state.calls) or workspace.imported:
+        return None
+    near = [h["id"] for h in workspace.hits if h["id"] in workspace.inspected and h.get("fit") == "maybe"]
+    left = [name for name in near if name not in workspace.advised and name not in workspace.refused]
+    if not left:
+        return None
+    n = _affordable(view, TRANSFORMED, share=0.4)
+    why = f"{left[0]} is on the subject, its labels are not the task's: have the teacher label its rows anew"
+    return "transform_dataset", {"dataset": left[0], "max_rows": n}, why
 
 
 def _first_data(view: View) -> Step | None:

@@ -31,7 +31,7 @@ def obligation(state: RunState, following: Call | None) -> Call | None:
             return step
     if following is None:
         return None
-    if following.tool in ("generate_batch", "fine_tune") and workspace.held_out is None:
+    if following.tool in ("generate_batch", "transform_dataset", "fine_tune") and workspace.held_out is None:
         return _step(state, "hold_out", {}, "held-out rows are fixed before anything is generated or trained")
     if following.tool == "fine_tune" and workspace.unjudged and state.task.kind == "classify":
         failed = sum(c.error is not None for c in _tries(state, "judge_data"))

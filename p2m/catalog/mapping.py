@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from p2m.catalog.base import Card, Embed
 from p2m.catalog.labels import Match, match_labels
@@ -32,6 +34,44 @@ class Mapping:
     dropped: int = 0
     reasons: tuple[str, ...] = ()
     refused: str | None = None
+    template: str | None = None
+    """The input where it takes several columns (``p2m.catalog.template``); ``input_column`` is the first of them."""
+
+
+PAIRS = (
+    ("premise", "hypothesis"),
+    ("sentence1", "sentence2"),
+    ("question1", "question2"),
+    ("text1", "text2"),
+    ("sentence a", "sentence b"),
+    ("claim", "evidence"),
+)
+"""Columns of which neither makes sense alone, as they are named in public datasets."""
+_KEY = re.compile(r"^([^:\n]{1,40}):\s", re.MULTILINE)
+
+
+def pair_template(task: TaskSpec, columns: Sequence[str]) -> str:
+    """``Premise: {premise}`` and so on, a line each; with the words of the task's examples where these have as many
+    keyed lines ("Text: … / Claim: …")."""
+    keys = [tuple(_KEY.findall(e.input)) for e in task.examples]
+    same = set(keys)
+    heads = [name.replace("_", " ").capitalize() for name in columns]
+    if len(same) == 1 and len(keys[0]) == len(columns):
+        heads = list(keys[0])
+        plain = {names.plain(c): c for c in columns}
+        if all(names.plain(h) in plain for h in heads):
+            columns = [plain[names.plain(h)] for h in heads]
+    escaped = (h.replace("{", "{{").replace("}", "}}") for h in heads)
+    return "\n".join(f"{head}: {{{column}}}" for head, column in zip(escaped, columns, strict=True))
+
+
+def _pair(texts: Sequence[str]) -> tuple[str, str] | None:
+    by_name = {names.plain(name): name for name in texts if not set(name) & set("{}")}
+    spelt = {key.replace(" ", ""): name for key, name in by_name.items()}
+    for first, second in PAIRS:
+        if first.replace(" ", "") in spelt and second.replace(" ", "") in spelt:
+            return spelt[first.replace(" ", "")], spelt[second.replace(" ", "")]
+    return None
 
 
 def propose_mapping(
@@ -48,12 +88,17 @@ def propose_mapping(
     source = input_column or next(iter(texts), None)
     if source is None:
         return Mapping(None, None, refused="no column of plain text")
+    template = None
     reasons = [f"input is {source}" + ("" if input_column else ", by its name and length")]
+    if input_column is None and task.kind == "classify" and (pair := _pair(texts)):
+        source, template = pair[0], pair_template(task, pair)
+        reasons = [f"input is {pair[0]} and {pair[1]} together, by their names"]
     if others := [name for name in texts if name != source]:
         reasons.append(f"other text columns: {', '.join(others[:3])}")
     outputs = [c for c in profile.columns if c.name != source and (output_column is None or c.name == output_column)]
     if task.kind == "classify":
-        return _for_classes(task, source, [c for c in outputs if c.values], reasons, card, embed)
+        usable = [c for c in outputs if c.values and not (template and f"{{{c.name}}}" in template)]
+        return replace(_for_classes(task, source, usable, reasons, card, embed), template=template)
     return _for_text(profile, source, outputs, reasons)
 
 
