@@ -47,6 +47,8 @@ PAIRS = (
     ("claim", "evidence"),
 )
 """Columns of which neither makes sense alone, as they are named in public datasets."""
+QUESTIONS = (("context", "question"), ("passage", "question"))
+"""For tasks whose output is text: what a question is about belongs to it."""
 _KEY = re.compile(r"^([^:\n]{1,40}):\s", re.MULTILINE)
 
 
@@ -65,12 +67,14 @@ def pair_template(task: TaskSpec, columns: Sequence[str]) -> str:
     return "\n".join(f"{head}: {{{column}}}" for head, column in zip(escaped, columns, strict=True))
 
 
-def _pair(texts: Sequence[str]) -> tuple[str, str] | None:
-    by_name = {names.plain(name): name for name in texts if not set(name) & set("{}")}
-    spelt = {key.replace(" ", ""): name for key, name in by_name.items()}
-    for first, second in PAIRS:
-        if first.replace(" ", "") in spelt and second.replace(" ", "") in spelt:
-            return spelt[first.replace(" ", "")], spelt[second.replace(" ", "")]
+def _pair(profile: Profile, texts: Sequence[str], pairs: Sequence[tuple[str, str]]) -> tuple[str, str] | None:
+    """The first of ``pairs`` that is there. One of the two may repeat itself (a context with many questions)."""
+    usable = [c.name for c in profile.columns if c.type == "text" and not set(c.name) & set("{}")]
+    spelt = {names.plain(name).replace(" ", ""): name for name in usable}
+    for first, second in pairs:
+        found = spelt.get(first.replace(" ", "")), spelt.get(second.replace(" ", ""))
+        if found[0] and found[1] and set(found) & set(texts):
+            return found[0], found[1]
     return None
 
 
@@ -90,7 +94,7 @@ def propose_mapping(
         return Mapping(None, None, refused="no column of plain text")
     template = None
     reasons = [f"input is {source}" + ("" if input_column else ", by its name and length")]
-    if input_column is None and task.kind == "classify" and (pair := _pair(texts)):
+    if input_column is None and (pair := _pair(profile, texts, PAIRS if task.kind == "classify" else QUESTIONS)):
         source, template = pair[0], pair_template(task, pair)
         reasons = [f"input is {pair[0]} and {pair[1]} together, by their names"]
     if others := [name for name in texts if name != source]:
@@ -99,7 +103,8 @@ def propose_mapping(
     if task.kind == "classify":
         usable = [c for c in outputs if c.values and not (template and f"{{{c.name}}}" in template)]
         return replace(_for_classes(task, source, usable, reasons, card, embed), template=template)
-    return _for_text(profile, source, outputs, reasons)
+    free = [c for c in outputs if not (template and f"{{{c.name}}}" in template)]
+    return replace(_for_text(profile, source, free, reasons), template=template)
 
 
 def _for_text(profile: Profile, source: str, outputs: list[Column], reasons: list[str]) -> Mapping:

@@ -13,6 +13,7 @@ from p2m.data import names
 
 ROWS_READ = 50_000  # a split sorted by label shows all its labels only at its end
 MAX_LABELS = 300
+MAX_LEVELS = 11  # of a rating written as a decimal number: 0.0, 0.1, … 1.0
 FIRST_ROWS = 5
 SIZED_ROWS = 1000
 
@@ -100,7 +101,11 @@ def _column(name: str, values: list[Any]) -> Column:
         return Column(name, kind, 0, len(values) - len(present), 0.0)
     counts = Counter(str(v) for v in present)
     mean = sum(map(len, map(str, present))) / len(present)
-    can_be_label = kind != "number" and len(counts) <= MAX_LABELS and len(counts) <= max(2, len(present) // 2)
+    can_be_label = (
+        (kind != "number" or len(counts) <= MAX_LEVELS)
+        and len(counts) <= MAX_LABELS
+        and len(counts) <= max(2, len(present) // 2)
+    )
     shown = dict(counts.most_common()) if can_be_label else {}
     return Column(name, kind, len(counts), len(values) - len(present), mean, shown)
 

@@ -86,10 +86,8 @@ def check(answer: Any, task: TaskSpec, profile: Profile) -> Proposal:
     found: dict[str, str] = {}
     for pair in pairs:
         value, label = (pair.get("value"), pair.get("label")) if isinstance(pair, dict) else (None, None)
-        if value not in column.values or label not in task.labels:
-            return Proposal(
-                None, f"{clean(value, 40)} -> {clean(label, 40)} is no value of it, or no label of the task"
-            )
+        if not isinstance(value, str) or value not in column.values or label not in task.labels:
+            return Proposal(None, f"{clean(value, 40)} -> {clean(label, 40)}: no value of it, or no label of the task")
         if found.setdefault(value, label) != label:
             return Proposal(None, f"{clean(value, 40)} is given two labels")
     covered = len(set(found.values())) / len(task.labels)
