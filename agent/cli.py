@@ -102,6 +102,7 @@ def build_parser() -> argparse.ArgumentParser:
     log = command("log", "show the tool-call log of a run: why, what, result, seconds, spend")
     log.add_argument("run", metavar="RUN", help="a run's folder or name")
     log.add_argument("--json", action="store_true", help="one JSON object a call")
+    log.add_argument("--row", metavar="TEXT", help="instead: where the training rows with TEXT in them came from")
 
     predict = command(
         "predict",

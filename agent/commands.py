@@ -200,7 +200,13 @@ def runs(args: argparse.Namespace) -> int:
 def log(args: argparse.Namespace) -> int:
     from agent.log import print_log, print_log_json
 
-    state = load_state(find_run(args.run))
+    run_dir = find_run(args.run)
+    state = load_state(run_dir)
+    if args.row is not None:
+        from agent.rows_log import print_rows, training_rows
+
+        print_rows(training_rows(run_dir, state), args.row, sys.stdout, as_json=args.json)
+        return 0
     (print_log_json if args.json else print_log)(state, sys.stdout)
     return 0
 

@@ -61,7 +61,7 @@ def provider_is_down(state: RunState) -> bool:
         for c in state.calls
         if c.finished
         and c.order > state.calls_before
-        and c.tool in ("generate_batch", "check_labels", "hold_out", "baselines")
+        and c.tool in ("generate_batch", "transform_dataset", "check_labels", "hold_out", "baselines")
     ]
     recent = asked[-PROVIDER_FAILURES:]
     return len(recent) == PROVIDER_FAILURES and all(c.error == "provider" for c in recent)

@@ -27,6 +27,7 @@ def ledger(view: View, *, open_menu: bool) -> Prompt:
         "planner_ledger",
         held_out=state.workspace.held_out,
         datasets=state.workspace.datasets,
+        rejected=state.workspace.rejected,
         rows=state.workspace.rows,
         baselines=state.workspace.baselines,
         experiments=state.workspace.experiments,

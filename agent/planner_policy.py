@@ -10,10 +10,12 @@ from agent import guard
 from agent.events import By
 from agent.planner import Turn, View
 from agent.state import Call, RunState
+from p2m.rows import is_real
 from p2m.task.spec import TaskSpec
 
 FIRST_BATCH, FIRST_BATCH_PER_LABEL = 160, 30
 AIMED_BATCH = 60
+TRANSFORMED = 120
 ENOUGH_REAL_ROWS_PER_LABEL = 25
 Step = tuple[str, dict[str, Any], str]
 
@@ -32,7 +34,11 @@ class PolicyPlanner:
 
 def advise(view: View) -> Step:
     """The next call, its arguments and the reason, from the first rule that applies to what the menu offers."""
-    for rule in (_find_data, _first_data, _check, _choose_base, _try_quickly, _train, _look_at_errors, _aim, _more):
+    rules = (
+        *(_find_data, _transform, _first_data, _check, _choose_base),
+        *(_try_quickly, _train, _look_at_errors, _aim, _more),
+    )
+    for rule in rules:
         step = rule(view)
         if step is not None and step[0] in view.menu and not _is_used_up(view, step):
             return step
@@ -62,7 +68,7 @@ def _find_data(view: View) -> Step | None:
             {"queries": search_queries(view.state.task)},
             "real rows beat written ones: search first",
         )
-    for hit in workspace.hits[:3]:
+    for hit in [h for h in workspace.hits if h["id"] not in workspace.refused][:3]:
         if hit["id"] in workspace.advised:
             if hit["id"] not in workspace.imported:
                 return "import_dataset", {"dataset": hit["id"]}, f"{hit['id']} fits the task: import it"
@@ -72,9 +78,23 @@ def _find_data(view: View) -> Step | None:
     return None
 
 
+def _transform(view: View) -> Step | None:
+    """Once, where a dataset is on the subject but its labels are not the task's."""
+    workspace = view.state.workspace
+    if any(c.tool == "transform_dataset" and c.finished for c in view.state.calls) or workspace.imported:
+        return None
+    near = [h["id"] for h in workspace.hits if h["id"] in workspace.inspected and h.get("fit") == "maybe"]
+    left = [name for name in near if name not in workspace.advised and name not in workspace.refused]
+    if not left:
+        return None
+    n = _affordable(view, TRANSFORMED, share=0.4)
+    why = f"{left[0]} is on the subject, its labels are not the task's: have the teacher label its rows anew"
+    return "transform_dataset", {"dataset": left[0], "max_rows": n}, why
+
+
 def _first_data(view: View) -> Step | None:
     workspace, labels = view.state.workspace, max(1, len(view.state.task.labels))
-    real = sum(d.rows for d in workspace.datasets if d.source != "generated")
+    real = sum(d.rows for d in workspace.datasets if is_real(d.source))
     if real >= ENOUGH_REAL_ROWS_PER_LABEL * labels or any(d.source == "generated" for d in workspace.datasets):
         return None
     n = _affordable(view, max(FIRST_BATCH, FIRST_BATCH_PER_LABEL * labels), share=0.5)

@@ -15,8 +15,9 @@ def referee_tools() -> dict[str, Tool]:
     from agent.steps.baselines import baselines
     from agent.steps.deliver import deliver
     from agent.steps.hold_out import hold_out
+    from agent.steps.judge_data import judge_data
 
-    return {t.name: t for t in (hold_out, baselines, deliver)}
+    return {t.name: t for t in (hold_out, judge_data, baselines, deliver)}
 
 
 def obligation(state: RunState, following: Call | None) -> Call | None:
@@ -30,8 +31,14 @@ def obligation(state: RunState, following: Call | None) -> Call | None:
             return step
     if following is None:
         return None
-    if following.tool in ("generate_batch", "fine_tune") and workspace.held_out is None:
+    if following.tool in ("generate_batch", "transform_dataset", "fine_tune") and workspace.held_out is None:
         return _step(state, "hold_out", {}, "held-out rows are fixed before anything is generated or trained")
+    if following.tool == "fine_tune" and workspace.unjudged and state.task.kind == "classify":
+        failed = sum(c.error is not None for c in _tries(state, "judge_data"))
+        why = "an imported dataset is measured with a quick head before anything is trained on it"
+        # Each change of the held-out rows calls for it anew: only failures count as tries.
+        if failed < TRIES:
+            return _numbered(state, "judge_data", {}, why)
     if following.tool == "fine_tune" and workspace.held_out and not workspace.baselines:
         return _step(state, "baselines", {}, "baselines come before the first training")
     return None
@@ -83,7 +90,9 @@ def _tries(state: RunState, tool: str) -> list[Call]:
 
 
 def _step(state: RunState, tool: str, arguments: dict[str, Any], why: str) -> Call | None:
-    tried = len(_tries(state, tool))
-    if tried >= TRIES:
-        return None
-    return Call(f"r{state.resumed}.{tool}.{tried + 1}", tool, arguments, "referee", why, len(state.turns))
+    return None if len(_tries(state, tool)) >= TRIES else _numbered(state, tool, arguments, why)
+
+
+def _numbered(state: RunState, tool: str, arguments: dict[str, Any], why: str) -> Call:
+    number = len(_tries(state, tool)) + 1
+    return Call(f"r{state.resumed}.{tool}.{number}", tool, arguments, "referee", why, len(state.turns))

@@ -154,7 +154,9 @@ def test_rows_are_mapped_filtered_and_checked(tmp_path: Path) -> None:
         ("Buy now", "spam", "dataset:a/one/train"),
         ("see you", "ham", "dataset:a/one/train"),
     ]
-    assert mapped.rows[1].meta == {"dataset": "a/one", "split": "train", "row": 5}
+    meta = mapped.rows[1].meta
+    assert meta == {"dataset": "a/one", "revision": meta["revision"], "split": "train", "row": 5, "done": ["mapped"]}
+    assert meta["revision"] == FolderCatalog(tmp_path).revision("a/one")
     assert mapped.removed == {"filtered": 1, "empty": 2, "too_long": 1, "other_label": 1}
     with pytest.raises(BadInput, match="no column nope"):
         map_rows(FolderCatalog(tmp_path), "a/one", "train", Recipe("nope", "label"))

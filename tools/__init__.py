@@ -18,11 +18,13 @@ def load_all() -> dict[str, Tool]:
     from tools.inspect_dataset import inspect_dataset
     from tools.rank_models import rank_models
     from tools.search_datasets import search_datasets
+    from tools.transform_dataset import transform_dataset
 
     every = (
         search_datasets,
         inspect_dataset,
         import_dataset,
+        transform_dataset,
         rank_models,
         generate_batch,
         deduplicate,

@@ -191,6 +191,7 @@ async def _train(
         ctx.progress(f"training on {len(training.rows)} rows", 0.0)
         result = await run_child(job, on_progress)
         (job / "model").rename(folder / "model")
+        (job / "train.jsonl").rename(folder / "train.jsonl")
         (job / "validation_predictions.jsonl").rename(folder / "validation_predictions.jsonl")
         shutil.rmtree(job)
         meta = {"base": base, "removed": training.removed, "recipe": asdict(recipe), "result": asdict(result)}

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from p2m.catalog.base import Catalog
-from p2m.catalog.importing import Recipe, balanced, map_rows, parse_filter
-from p2m.catalog.mapping import propose_mapping
-from p2m.catalog.profile import profile
+from p2m.catalog.importing import Recipe, balanced, map_rows
 from p2m.catalog.untrusted import clean
+from p2m.catalog.worth import Worth
 from p2m.errors import ToolFailure
 from p2m.rows import Row
 from tools.base import Facts, ToolContext, ToolResult, first_problem, need, read_catalog, tool
+from tools.recipe import plan
 from tools.workspace import DataInfo, Workspace
+from tools.worth import judge, rejection
 
 HELD_OUT_SPLITS = ("test", "validation")
 LEAST_HELD_OUT = 30
@@ -37,7 +38,8 @@ def _open(workspace: Workspace) -> list[str]:
         seen = hit["id"] in workspace.inspected
         return not seen or hit["id"] in workspace.advised or hit.get("fit") == "maybe"
 
-    return [h["id"] for h in workspace.hits if h["id"] not in workspace.imported and usable(h)]
+    done = {*workspace.imported, *workspace.refused}
+    return [h["id"] for h in workspace.hits if h["id"] not in done and usable(h)]
 
 
 def _can_import(workspace: Workspace, facts: Facts) -> str | None:
@@ -63,6 +65,10 @@ async def import_dataset(
     *,
     dataset: Annotated[str, Field(description="the id of a found dataset")],
     input_column: Annotated[str | None, Field(description="leave out for the proposed one")] = None,
+    input_template: Annotated[
+        str | None,
+        Field(max_length=500, description="several columns as one input: 'Title: {title} Text: {body}'"),
+    ] = None,
     output_column: Annotated[str | None, Field(description="leave out for the proposed one")] = None,
     label_map: Annotated[
         dict[str, str] | None,
@@ -74,52 +80,29 @@ async def import_dataset(
 ) -> ToolResult:
     """Import a found dataset as training rows: real rows, labelled by people, evenly over the task's labels."""
     catalog = need(ctx.catalog, "precondition", "there is no catalogue")
-    recipe = await read_catalog(_recipe, ctx, catalog, dataset, input_column, output_column, label_map, filter)
+    recipe, note = await plan(
+        ctx,
+        catalog,
+        dataset,
+        input_column=input_column,
+        input_template=input_template,
+        output_column=output_column,
+        label_map=label_map,
+        filter=filter,
+    )
     made = await read_catalog(_import, ctx, catalog, dataset, split, recipe, max_rows)
-    data: dict[str, Any] = {"dataset": asdict(made.info), "imported": dataset}
+    judged = await judge(ctx, ctx.store.rows(made.info.handle))
+    if judged and judged.harmful:
+        return rejection(dataset, made.info.rows, judged)
+    info = replace(made.info, worth=judged.as_dict() if judged else None)
+    data: dict[str, Any] = {"dataset": asdict(info), "imported": dataset}
     if made.offer:
         data["held_out_offer"] = made.offer
-    text = _text(ctx, dataset, split, made)
+    text = _text(ctx, dataset, split, made, judged)
+    if note:
+        text += f" {note[:1].upper()}{clean(note[1:], 300)}."
     counts = "".join(f"\n| {clean(label, 60)} | {n:,} |" for label, n in list(made.info.labels.items())[:30])
     return ToolResult(text, f"{text}\n\n| label | rows |\n| --- | --: |{counts}", data)
-
-
-def _recipe(
-    ctx: ToolContext,
-    catalog: Catalog,
-    dataset: str,
-    input_column: str | None,
-    output_column: str | None,
-    label_map: dict[str, str] | None,
-    filter: str | None,
-) -> Recipe:
-    """What was asked for, filled up with the proposal. Raises ``ToolFailure`` where it cannot be used."""
-    from p2m.catalog.embedding import default_embed
-
-    seen = profile(catalog, dataset)
-    asked = [c for c in (input_column, output_column) if c is not None and seen.column(c) is None]
-    if asked:
-        columns = ", ".join(clean(c.name, 60) for c in seen.columns)
-        raise ToolFailure("invalid_args", f"{dataset} has no column {', '.join(asked)}; it has {columns}")
-    mapping = propose_mapping(
-        ctx.task, seen, catalog.card(dataset), default_embed(), input_column=input_column, output_column=output_column
-    )
-    source, output = mapping.input_column, mapping.output_column
-    if source is None or output is None or (mapping.refused and not label_map):
-        fix = "choose another dataset" if ctx.task.kind != "classify" else "choose another dataset or give a label_map"
-        raise ToolFailure("invalid_args", f"{dataset} does not fit: {mapping.refused}; {fix}")
-    labels = mapping.labels
-    if label_map and ctx.task.kind == "classify":
-        column = seen.column(output)
-        unknown = [v for v in label_map.values() if v not in ctx.task.labels]
-        absent = [k for k in label_map if column is not None and column.values and k not in column.values]
-        if unknown or absent:
-            values = ", ".join(clean(v, 40) for v in list(column.values)[:20]) if column else ""
-            faults = [f"the task has no label {unknown}; it has {list(ctx.task.labels)}"] if unknown else []
-            faults += [f"{output} has no value {absent}; it has {values}"] if absent else []
-            raise ToolFailure("invalid_args", f"label_map: {'; '.join(faults)}")
-        labels = label_map
-    return Recipe(source, output, labels, parse_filter(filter) if filter else None)
 
 
 def _import(ctx: ToolContext, catalog: Catalog, dataset: str, split: str, recipe: Recipe, max_rows: int) -> _Imported:
@@ -202,7 +185,7 @@ def _offer(ctx: ToolContext, catalog: Catalog, dataset: str, split: str, recipe:
     return None
 
 
-def _text(ctx: ToolContext, dataset: str, split: str, made: _Imported) -> str:
+def _text(ctx: ToolContext, dataset: str, split: str, made: _Imported, judged: Worth | None) -> str:
     info = made.info
     parts = [f"{info.handle}: {info.rows:,} of {made.available:,} usable rows of {dataset} {clean(split, 30)}."]
     missing = [label for label in ctx.task.labels if label not in info.labels] if ctx.task.kind == "classify" else []
@@ -216,7 +199,11 @@ def _text(ctx: ToolContext, dataset: str, split: str, made: _Imported) -> str:
     if left_out:
         parts.append(f"Left out: {', '.join(left_out)}.")
     if ctx.workspace.held_out is None:
-        parts.append("There are no held-out rows yet: training will take out what is near them.")
+        parts.append(
+            "There are no held-out rows yet: training will take out what is near them, and its worth is measured then."
+        )
+    if judged:
+        parts.append(f"Worth: {judged.words()}.")
     if made.offer:
         parts.append(f"Its {made.offer['split']} split will be the held-out rows.")
     parts.append("Next: fine_tune." if not missing else "")

@@ -6,19 +6,14 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from p2m.catalog.agreement import Agreement, agreement
-from p2m.catalog.base import Catalog
-from p2m.catalog.importing import Recipe, balanced, map_rows
-from p2m.catalog.mapping import Mapping, propose_mapping
-from p2m.catalog.profile import Column, Profile, profile
+from p2m.catalog.profile import Column, Profile
 from p2m.catalog.untrusted import clean, fence
-from tools.base import Facts, ToolContext, ToolResult, first_problem, need, read_catalog, tool
+from tools.base import Facts, ToolContext, ToolResult, first_problem, need, tool
+from tools.recipe import as_proposed, look
 from tools.workspace import Workspace
 
 ROWS_SHOWN = 3
 LABELS_SHOWN = 12
-NEIGHBOURS_PER_LABEL = 8
-MOST_NEIGHBOURS = 240
 
 
 def _open(workspace: Workspace) -> list[str]:
@@ -41,21 +36,20 @@ async def inspect_dataset(
 ) -> ToolResult:
     """Look at a found dataset before importing it: columns, how its labels map to the task's, first rows, advice."""
     catalog = need(ctx.catalog, "precondition", "there is no catalogue")
-    seen, mapping, agreed = await read_catalog(_inspect, ctx, catalog, dataset)
-    problem = mapping.refused
-    if problem is None and agreed.suspect:
-        problem = (
-            f"its labels disagree with the task's examples: the nearest rows give {agreed.agree} of {agreed.n} right"
-        )
+    found = await look(ctx, catalog, dataset)
+    seen, mapping, agreed, problem = found.profile, found.mapping, found.agreed, found.problem
     lines = [
         f"Fits: import_dataset {dataset}." if problem is None else f"Not advised: {problem}.",
         f"{mapping.kept:,} of {seen.rows_read:,} {clean(seen.split, 30)} rows can be used; coverage of the labels "
         f"{mapping.coverage:.0%}; confidence {mapping.confidence:.2f}.",
         f"The nearest rows give the label of {agreed.agree} of {agreed.n} of the task's examples." if agreed.n else "",
+        f"{found.note[:1].upper()}{clean(found.note[1:], 300)}." if found.note else "",
         fence(
             (
                 f"mapping: {'; '.join(clean(r, 200) for r in mapping.reasons) or 'none'}",
+                *([f"input: {clean(mapping.template, 300)}"] if mapping.template else []),
                 f"splits: {', '.join(f'{clean(k, 30)} {v:,}' for k, v in list(seen.splits.items())[:6])}; "
+                f"about {_size(seen)}; "
                 f"licence {clean(seen.license, 40)}; language {clean('/'.join(seen.language) or 'not stated', 30)}; "
                 f"repeated inputs {seen.duplicate_share:.1%}",
                 *(_column(c) for c in seen.columns[:10]),
@@ -67,27 +61,21 @@ async def inspect_dataset(
     data: dict[str, Any] = {"inspected": dataset}
     if problem is None:
         data["advised"] = dataset
+        if found.from_teacher:
+            data |= as_proposed(dataset, mapping)
     return ToolResult(text, f"**{dataset}**\n\n```\n{text.replace('```', '')}\n```", data)
 
 
-def _inspect(ctx: ToolContext, catalog: Catalog, dataset: str) -> tuple[Profile, Mapping, Agreement]:
-    from p2m.catalog.embedding import default_embed
-
-    embed = default_embed()
-    seen = profile(catalog, dataset)
-    mapping = propose_mapping(ctx.task, seen, catalog.card(dataset), embed)
-    agreed = Agreement(0, 0)
-    if ctx.task.kind == "classify" and mapping.refused is None and embed and ctx.task.examples:
-        recipe = Recipe(mapping.input_column or "", mapping.output_column or "", mapping.labels)
-        rows = map_rows(catalog, dataset, seen.split, recipe).rows
-        n = min(MOST_NEIGHBOURS, NEIGHBOURS_PER_LABEL * len(ctx.task.labels))
-        near = balanced(rows, n, ctx.rng("inspect", dataset), by_label=True)
-        agreed = agreement(ctx.task.examples, near, embed)
-    return seen, mapping, agreed
+def _size(seen: Profile) -> str:
+    """The text of all splits, from what the rows read take."""
+    total = seen.mean_row_bytes * sum(seen.splits.values())
+    return f"{total / 1e6:,.1f} MB of rows" if total >= 1e5 else f"{total / 1e3:,.0f} kB of rows"
 
 
 def _column(column: Column) -> str:
     line = f"column {clean(column.name, 60)}: {column.type}"
+    if column.missing:
+        line += f" ({column.missing:,} empty)"
     if column.values:
         shown = [f"{clean(value, 40)} {count:,}" for value, count in list(column.values.items())[:LABELS_SHOWN]]
         return f"{line}, {column.distinct} values: {', '.join(shown)}" + (

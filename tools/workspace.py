@@ -3,13 +3,14 @@
 The loop applies each finished call's ``data`` here, live and on resume alike, so a workspace is never stored.
 A tool's ``data`` may hold any of these keys: ``held_out``, ``baselines``, ``hits``, ``inspected``, ``advised``,
 ``imported`` (dataset ids), ``dataset`` (with ``replaces``), ``datasets`` (several of these), ``models``,
-``experiment``, ``analysis``, ``answer``.
+``experiment``, ``analysis``, ``answer``, ``worth`` (a list of ``{"handle", "worth"}``), ``rejected`` (a list of
+``{"dataset", "worth"}``, with ``handle`` where the rows were in use), ``proposed`` (``{"dataset", "mapping"}``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 
@@ -37,6 +38,14 @@ class DataInfo:
     deduplicated: bool = False
     new_share: float = 1.0
     """Share of the written rows that were new (kept): near 0 means that the generator repeats itself."""
+    worth: dict[str, Any] | None = None
+    """``p2m.catalog.worth.Worth`` of an imported dataset; None where it is not judged (yet)."""
+
+    @property
+    def dataset(self) -> str | None:
+        """The id of the dataset in the catalogue that the rows come from."""
+        kind, _, place = self.source.partition(":")
+        return place.rpartition("/")[0] or place if kind in ("dataset", "transformed") else None
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,10 @@ class Workspace:
     advised: tuple[str, ...] = ()
     """Inspected datasets that fit the task."""
     imported: tuple[str, ...] = ()
+    rejected: tuple[dict[str, Any], ...] = ()
+    """Datasets that would harm, each ``{"dataset", "worth"}``: never offered again."""
+    proposed: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Dataset id -> a mapping that the teacher proposed and code checked."""
     datasets: tuple[DataInfo, ...] = ()
     """Training data in use; a dataset that replaced another stands in its place."""
     models: tuple[dict[str, Any], ...] = ()
@@ -101,6 +114,19 @@ class Workspace:
     def best(self) -> Experiment | None:
         """The experiment with the best validation score; the first of equals."""
         return max(self.experiments, key=lambda e: e.score.value, default=None)
+
+    @property
+    def refused(self) -> set[str]:
+        """Ids of the datasets that were rejected."""
+        return {r["dataset"] for r in self.rejected}
+
+    @property
+    def unjudged(self) -> tuple[DataInfo, ...]:
+        """Datasets from the catalogue in use whose worth is not measured on the held-out rows there are."""
+        if self.held_out is None:
+            return ()
+        now = self.held_out.handle
+        return tuple(d for d in self.datasets if d.dataset and (d.worth or {}).get("held_out") != now)
 
     def dataset(self, handle: str) -> DataInfo | None:
         return next((d for d in self.datasets if d.handle == handle), None)
@@ -131,6 +157,17 @@ class Workspace:
             after = replace(after, datasets=(*kept, fresh_set) if fresh_set.rows else kept)
         for update in data.get("datasets", ()):
             after = after.apply(update)
+        for judged in data.get("worth", ()):
+            known_worth = tuple(
+                replace(d, worth=judged["worth"]) if d.handle == judged["handle"] else d for d in after.datasets
+            )
+            after = replace(after, datasets=known_worth)
+        for refused in data.get("rejected", ()):
+            left = tuple(d for d in after.datasets if d.handle != refused.get("handle"))
+            after = replace(after, datasets=left, rejected=(*after.rejected, refused))
+        if "proposed" in data:
+            given = data["proposed"]
+            after = replace(after, proposed={**after.proposed, given["dataset"]: given["mapping"]})
         if "models" in data:
             after = replace(after, models=tuple(data["models"]))
         if "experiment" in data:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from p2m.data.referee import guard_texts, open_validation
 from p2m.errors import BudgetExceeded, ProviderError
 from p2m.evaluate.intervals import interval
-from p2m.rows import Row
+from p2m.rows import Row, is_real
 from tools.base import ToolContext, ToolResult, tool
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def real_rows(ctx: ToolContext) -> list[Row]:
     assert ctx.workspace.held_out is not None
     rows = [Row(e.input, e.output, "demonstration") for e in ctx.task.examples]
     for info in ctx.workspace.datasets:
-        if info.source != "generated":
+        if is_real(info.source):
             rows += ctx.store.rows(info.handle)
     guard = HeldOutGuard(guard_texts(ctx.store, ctx.workspace.held_out.handle), Embedder.default().embed)
     return guard.admit(rows).kept

@@ -15,7 +15,7 @@ from agent.steps.baselines import real_rows, score_baselines
 from p2m.data.referee import open_test
 from p2m.evaluate.intervals import interval
 from p2m.evaluate.metrics import per_label
-from p2m.files import clear_disk_errors
+from p2m.files import clear_disk_errors, write_atomic
 from tools.base import ToolContext, ToolResult, need, tool
 from tools.workspace import Experiment
 
@@ -97,4 +97,8 @@ def _write_folder(ctx: ToolContext, best: Experiment, data: dict[str, Any]) -> N
     if final.exists():
         final.rename(old)
     aside.rename(final)
+    # The very rows that the student learnt from, each with where it comes from: beside the model, not in it.
+    trained_on = ctx.store.path(best.model) / "train.jsonl"
+    if trained_on.is_file():
+        write_atomic(ctx.run_dir / "train.jsonl", trained_on.read_bytes())
     shutil.rmtree(old, ignore_errors=True)

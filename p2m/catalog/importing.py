@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from p2m.catalog.base import Catalog
+from p2m.catalog.template import Template, parse_template
 from p2m.errors import BadInput
 from p2m.rows import Row
 
@@ -18,12 +19,14 @@ MAX_ROWS_READ = 200_000
 @dataclass(frozen=True)
 class Recipe:
     """How to read a split. ``labels`` maps the dataset's values to the task's labels; empty keeps the output as it is.
-    ``where`` keeps the rows whose column has that value, compared as text."""
+    ``where`` keeps the rows whose column has that value, compared as text. ``template`` makes the input of several
+    columns ("{premise} / {hypothesis}"); ``input_column`` is then the first of them."""
 
     input_column: str
     output_column: str
     labels: dict[str, str] = field(default_factory=dict)
     where: tuple[str, str] | None = None
+    template: str | None = None
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,14 @@ def parse_filter(text: str) -> tuple[str, str]:
 
 def map_rows(catalog: Catalog, dataset: str, split: str, recipe: Recipe) -> Mapped:
     """The rows of a split as the task's, at most ``MAX_ROWS_READ`` read, in their order. ``Row.meta`` says where each
-    is from: dataset, split, row (from 0).
+    is from: dataset, revision, split, row (from 0), and what was done to it.
 
     Raises ``BadInput`` where a column of the recipe is not in the data, and what the catalogue raises.
     """
     rows: list[Row] = []
     removed: Counter[str] = Counter()
+    template: Template | None = None
+    revision = catalog.revision(dataset)
     needed = {recipe.input_column, recipe.output_column} | ({recipe.where[0]} if recipe.where else set())
     for number, record in enumerate(catalog.rows(dataset, split, MAX_ROWS_READ)):
         if number == 0 and (missing := needed - record.keys()):
@@ -57,20 +62,23 @@ def map_rows(catalog: Catalog, dataset: str, split: str, recipe: Recipe) -> Mapp
                 f"{dataset} has no column {', '.join(sorted(missing))} in {split}",
                 fix=f"There are: {', '.join(map(str, record))}",
             )
-        reason, text, answer = _one(record, recipe)
+        if number == 0 and recipe.template is not None:
+            template = parse_template(recipe.template, record)
+        reason, text, answer = _one(record, recipe, template)
         if reason:
             removed[reason] += 1
             continue
-        meta = {"dataset": dataset, "split": split, "row": number}
+        meta = {"dataset": dataset, "revision": revision, "split": split, "row": number, "done": ["mapped"]}
         rows.append(Row(text, answer, f"dataset:{dataset}/{split}", meta=meta))
     return Mapped(rows, dict(removed))
 
 
-def _one(record: dict[str, object], recipe: Recipe) -> tuple[str, str, str]:
+def _one(record: dict[str, object], recipe: Recipe, template: Template | None) -> tuple[str, str, str]:
     """The reason to leave a record out, or nothing; its input; its output."""
     if recipe.where and str(record.get(recipe.where[0])).strip() != recipe.where[1]:
         return "filtered", "", ""
-    text, answer = record.get(recipe.input_column), record.get(recipe.output_column)
+    text = template.fill(record) if template else record.get(recipe.input_column)
+    answer = record.get(recipe.output_column)
     value = "" if answer is None else str(answer)
     if recipe.labels:
         if value not in recipe.labels:

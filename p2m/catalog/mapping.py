@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from p2m.catalog.base import Card, Embed
 from p2m.catalog.labels import Match, match_labels
@@ -32,6 +34,48 @@ class Mapping:
     dropped: int = 0
     reasons: tuple[str, ...] = ()
     refused: str | None = None
+    template: str | None = None
+    """The input where it takes several columns (``p2m.catalog.template``); ``input_column`` is the first of them."""
+
+
+PAIRS = (
+    ("premise", "hypothesis"),
+    ("sentence1", "sentence2"),
+    ("question1", "question2"),
+    ("text1", "text2"),
+    ("sentence a", "sentence b"),
+    ("claim", "evidence"),
+)
+"""Columns of which neither makes sense alone, as they are named in public datasets."""
+QUESTIONS = (("context", "question"), ("passage", "question"))
+"""For tasks whose output is text: what a question is about belongs to it."""
+_KEY = re.compile(r"^([^:\n]{1,40}):\s", re.MULTILINE)
+
+
+def pair_template(task: TaskSpec, columns: Sequence[str]) -> str:
+    """``Premise: {premise}`` and so on, a line each; with the words of the task's examples where these have as many
+    keyed lines ("Text: … / Claim: …")."""
+    keys = [tuple(_KEY.findall(e.input)) for e in task.examples]
+    same = set(keys)
+    heads = [name.replace("_", " ").capitalize() for name in columns]
+    if len(same) == 1 and len(keys[0]) == len(columns):
+        heads = list(keys[0])
+        plain = {names.plain(c): c for c in columns}
+        if all(names.plain(h) in plain for h in heads):
+            columns = [plain[names.plain(h)] for h in heads]
+    escaped = (h.replace("{", "{{").replace("}", "}}") for h in heads)
+    return "\n".join(f"{head}: {{{column}}}" for head, column in zip(escaped, columns, strict=True))
+
+
+def _pair(profile: Profile, texts: Sequence[str], pairs: Sequence[tuple[str, str]]) -> tuple[str, str] | None:
+    """The first of ``pairs`` that is there. One of the two may repeat itself (a context with many questions)."""
+    usable = [c.name for c in profile.columns if c.type == "text" and not set(c.name) & set("{}")]
+    spelt = {names.plain(name).replace(" ", ""): name for name in usable}
+    for first, second in pairs:
+        found = spelt.get(first.replace(" ", "")), spelt.get(second.replace(" ", ""))
+        if found[0] and found[1] and set(found) & set(texts):
+            return found[0], found[1]
+    return None
 
 
 def propose_mapping(
@@ -48,13 +92,19 @@ def propose_mapping(
     source = input_column or next(iter(texts), None)
     if source is None:
         return Mapping(None, None, refused="no column of plain text")
+    template = None
     reasons = [f"input is {source}" + ("" if input_column else ", by its name and length")]
+    if input_column is None and (pair := _pair(profile, texts, PAIRS if task.kind == "classify" else QUESTIONS)):
+        source, template = pair[0], pair_template(task, pair)
+        reasons = [f"input is {pair[0]} and {pair[1]} together, by their names"]
     if others := [name for name in texts if name != source]:
         reasons.append(f"other text columns: {', '.join(others[:3])}")
     outputs = [c for c in profile.columns if c.name != source and (output_column is None or c.name == output_column)]
     if task.kind == "classify":
-        return _for_classes(task, source, [c for c in outputs if c.values], reasons, card, embed)
-    return _for_text(profile, source, outputs, reasons)
+        usable = [c for c in outputs if c.values and not (template and f"{{{c.name}}}" in template)]
+        return replace(_for_classes(task, source, usable, reasons, card, embed), template=template)
+    free = [c for c in outputs if not (template and f"{{{c.name}}}" in template)]
+    return replace(_for_text(profile, source, free, reasons), template=template)
 
 
 def _for_text(profile: Profile, source: str, outputs: list[Column], reasons: list[str]) -> Mapping:

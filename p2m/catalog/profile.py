@@ -13,7 +13,9 @@ from p2m.data import names
 
 ROWS_READ = 50_000  # a split sorted by label shows all its labels only at its end
 MAX_LABELS = 300
+MAX_LEVELS = 11  # of a rating written as a decimal number: 0.0, 0.1, … 1.0
 FIRST_ROWS = 5
+SIZED_ROWS = 1000
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Profile:
     """A dataset at a glance. Counts are over ``rows_read`` rows of ``split``; ``splits`` counts the rows of each split.
 
     ``text_columns`` and ``label_columns`` are names, best first; ``duplicate_share`` in [0, 1] is of the first of them;
-    ``sample`` holds the first rows.
+    ``sample`` holds the first rows; ``mean_row_bytes`` is of a row's values as UTF-8 text.
     """
 
     id: str
@@ -48,6 +50,7 @@ class Profile:
     sample: tuple[dict[str, Any], ...]
     language: tuple[str, ...]
     license: str
+    mean_row_bytes: float = 0.0
 
     def column(self, name: str) -> Column | None:
         return next((c for c in self.columns if c.name == name), None)
@@ -77,7 +80,13 @@ def profile(catalog: Catalog, dataset: str, sample: Sequence[dict[str, Any]] | N
         sample=tuple(rows[:FIRST_ROWS]),
         language=card.language,
         license=card.license,
+        mean_row_bytes=_mean_bytes(rows[:SIZED_ROWS]),
     )
+
+
+def _mean_bytes(rows: list[dict[str, Any]]) -> float:
+    sizes = [sum(len(str(v).encode(errors="replace")) for v in row.values() if v is not None) for row in rows]
+    return sum(sizes) / len(sizes) if sizes else 0.0
 
 
 def duplicate_share(texts: Iterable[Any]) -> float:
@@ -93,7 +102,11 @@ def _column(name: str, values: list[Any]) -> Column:
         return Column(name, kind, 0, len(values) - len(present), 0.0)
     counts = Counter(str(v) for v in present)
     mean = sum(map(len, map(str, present))) / len(present)
-    can_be_label = kind != "number" and len(counts) <= MAX_LABELS and len(counts) <= max(2, len(present) // 2)
+    can_be_label = (
+        (kind != "number" or len(counts) <= MAX_LEVELS)
+        and len(counts) <= MAX_LABELS
+        and len(counts) <= max(2, len(present) // 2)
+    )
     shown = dict(counts.most_common()) if can_be_label else {}
     return Column(name, kind, len(counts), len(values) - len(present), mean, shown)
 

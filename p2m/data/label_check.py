@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from p2m.data.near import Removed
-from p2m.rows import Row
+from p2m.rows import Row, done_to
 
 if TYPE_CHECKING:
     import numpy as np
@@ -146,7 +146,7 @@ def settle(rows: Sequence[Row], opinions: Sequence[Labelled | None], suspicion: 
             kept.append(asked)
         elif sure and (generated or suspicion.guess.get(i) == said.label):
             relabelled.append((row, said.label))
-            kept.append(replace(asked, output=said.label))
+            kept.append(done_to(replace(asked, output=said.label), "relabelled", was=row.output))
         elif generated and not sure and i in suspects:
             removed.append(Removed(row, "label_rejected"))
         else:

@@ -176,7 +176,7 @@ def deduplicate(rows: Sequence[Row], embed: Embed | None, earlier: Sequence[Row]
 def _rank(row: Row) -> int:
     if row.source == "generated":
         return 2
-    return 1 if row.source.startswith("dataset:") else 0
+    return 1 if row.source.startswith(("dataset:", "transformed:")) else 0
 
 
 def _numbers(text: str) -> list[str]:

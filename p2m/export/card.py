@@ -152,11 +152,12 @@ def _limits(facts: CardFacts) -> list[str]:
         )
     elif facts.held_out_source.startswith("dataset:"):
         limits.append("The test rows come from a public dataset, which may differ from the texts it will meet.")
-    written = facts.rows_by_source.get("generated", 0)
+    written = sum(n for source, n in facts.rows_by_source.items() if source.startswith(("generated", "transformed:")))
     if written:
         share = written / sum(facts.rows_by_source.values())
         limits.append(
-            f"{share:.0%} of its training rows were written by a language model, whose slips it may have learnt."
+            f"{share:.0%} of its training rows were written or labelled by a language model, whose slips it may have "
+            "learnt."
         )
     if facts.truncated:
         limits.append(
@@ -170,7 +171,9 @@ def _held_out(source: str) -> str:
 
 
 def _rows(source: str) -> str:
-    name = source.partition(":")[2]
+    kind, _, name = source.partition(":")
+    if kind == "transformed":
+        return f"from the dataset `{_line(name)}`, made into rows of this task by a language model"
     return f"from the dataset `{_line(name)}`" if source.startswith("dataset:") else _ROWS.get(source, _line(source))
 
 

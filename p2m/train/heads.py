@@ -39,7 +39,7 @@ def fit_head(features: np.ndarray, targets: np.ndarray, weights: np.ndarray, see
     hard = targets.argmax(1)
     fewest = int(np.bincount(hard)[np.unique(hard)].min())
     if len(np.unique(hard)) < 2 or fewest < 2:
-        return _fit(features, targets, weights, MIDDLE)
+        return fit_head_at(features, targets, weights, MIDDLE)
     from sklearn.model_selection import StratifiedKFold
 
     folds = list(StratifiedKFold(min(FOLDS, fewest), shuffle=True, random_state=seed).split(features, hard))
@@ -47,14 +47,15 @@ def fit_head(features: np.ndarray, targets: np.ndarray, weights: np.ndarray, see
     for strength in STRENGTHS:
         right, loss = 0, 0.0
         for train, test in folds:
-            logits = _fit(features[train], targets[train], weights[train], strength).logits(features[test])
+            logits = fit_head_at(features[train], targets[train], weights[train], strength).logits(features[test])
             right += int((logits.argmax(1) == hard[test]).sum())
             loss += float(-_log_softmax(logits)[np.arange(len(test)), hard[test]].sum())
         scores[strength] = (right, -loss)
-    return _fit(features, targets, weights, max(STRENGTHS, key=lambda s: scores[s]))
+    return fit_head_at(features, targets, weights, max(STRENGTHS, key=lambda s: scores[s]))
 
 
-def _fit(features: np.ndarray, targets: np.ndarray, weights: np.ndarray, strength: float) -> LinearHead:
+def fit_head_at(features: np.ndarray, targets: np.ndarray, weights: np.ndarray, strength: float) -> LinearHead:
+    """``fit_head`` with the strength given: a fit in place of sixteen."""
     import numpy as np
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
