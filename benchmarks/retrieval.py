@@ -4,8 +4,7 @@
 
 The judgements are those of ``test_data.jsonl`` (``documents``): 387 of 406 descriptions have a relevant dataset, and a
 relevant dataset that is not among the 3,327 described ones counts as missed. Measures are trec_eval's, through
-ir-measures. Weights were chosen on half A of the queries (a random half, seed 0; docs/retrieval.md says how far that
-holds); both halves are reported.
+ir-measures. R@5 is also given for two random halves of the queries (seed 0): docs/retrieval.md says why.
 """
 
 from __future__ import annotations

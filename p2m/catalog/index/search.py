@@ -4,7 +4,7 @@ The score of a card for a query is ``cosine + 0.2 bm25 / best bm25 + 0.2 use``; 
 ``use`` in [0, 3] adds up how much the card is used, as far as that is known: its downloads, the other cards that name
 it, the configurations or other names it has; each ``log(1 + x)`` as a share of the largest in the catalogue. A
 description of a task fits hundreds of datasets about as well, and most who write it want one that others use too.
-The weights were chosen on a random half of DataFinder's test descriptions (docs/retrieval.md, benchmarks/retrieval.py).
+The two weights were set by looking at DataFinder's test descriptions; docs/retrieval.md says how much hangs on them.
 """
 
 from __future__ import annotations
