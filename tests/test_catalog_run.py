@@ -53,3 +53,15 @@ def test_a_banking_task_finds_banking77(shared: Path, minilm: Path, silent_teach
     log = [json.loads(line) for line in p2m("log", run, "--json", home=home).stdout.splitlines()]
     inspect = next(entry for entry in log if entry["tool"] == "inspect_dataset")
     assert "banking77" in json.dumps(inspect["arguments"]) and "6 of 6" in inspect["result"]
+    judged = next(entry for entry in log if entry["tool"] == "judge_data")
+    assert (
+        judged["by"] == "referee" and "polyai/banking77" in judged["result"] and "validation rows" in judged["result"]
+    )
+    assert log.index(judged) < next(i for i, entry in enumerate(log) if entry["tool"] == "fine_tune")
+    rows = [json.loads(line) for line in (run / "train.jsonl").read_text().splitlines()]
+    real = [row for row in rows if row["source"] == "dataset:polyai/banking77/train"]
+    assert len(real) > 100 and all(
+        {"dataset", "revision", "split", "row", "done"} <= row["meta"].keys() for row in real
+    )
+    told = p2m("log", run, "--row", real[0]["input"], home=home).stdout
+    assert f"row {real[0]['meta']['row']} of polyai/banking77 train at {real[0]['meta']['revision']}, mapped" in told

@@ -150,3 +150,13 @@ def test_only_validation_rows_are_opened(tmp_path: Path, monkeypatch: pytest.Mon
     (ctx.store.path(ctx.workspace.held_out.handle) / "test.jsonl").unlink()
     found = asyncio.run(judge(ctx, DATA))
     assert found is not None and found.n == ctx.workspace.held_out.validation
+
+
+def test_without_time_or_encoder_it_is_said_and_owed_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ctx = prepared(tmp_path, {}, monkeypatch)
+    late = asyncio.run(judge(replace(ctx, seconds_left=lambda: 3.0), DATA))
+    monkeypatch.setattr("tools.worth.default_embed", lambda: None)
+    bare = asyncio.run(judge(ctx, DATA))
+    for found, why in ((late, "no time is left"), (bare, "the encoder is not here")):
+        assert found is not None and not found.harmful and why in found.words()
+        assert ctx.workspace.held_out is not None and found.held_out == ctx.workspace.held_out.handle

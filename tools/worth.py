@@ -22,6 +22,8 @@ async def judge(ctx: ToolContext, rows: Sequence[Row], *, but: str = "") -> Wort
     embed = default_embed()
     if embed is None:
         return Worth("not measured", False, held_out=held_out.handle, why="the encoder is not here (p2m pull)")
+    if ctx.out_of_time():
+        return Worth("not measured", False, held_out=held_out.handle, why="no time is left")
     others = [Row(e.input, e.output, "demonstration") for e in ctx.task.examples]
     others += [row for d in ctx.workspace.datasets if d.handle != but for row in ctx.store.rows(d.handle)]
     ctx.progress("a quick head with and without the dataset", None)

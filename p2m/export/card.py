@@ -152,12 +152,14 @@ def _limits(facts: CardFacts) -> list[str]:
         )
     elif facts.held_out_source.startswith("dataset:"):
         limits.append("The test rows come from a public dataset, which may differ from the texts it will meet.")
-    written = sum(n for source, n in facts.rows_by_source.items() if source.startswith(("generated", "transformed:")))
+    counts = facts.rows_by_source
+    transformed = sum(n for source, n in counts.items() if source.startswith("transformed:"))
+    written = counts.get("generated", 0) + transformed
     if written:
-        share = written / sum(facts.rows_by_source.values())
+        share = written / sum(counts.values())
+        how = "written or labelled" if transformed else "written"
         limits.append(
-            f"{share:.0%} of its training rows were written or labelled by a language model, whose slips it may have "
-            "learnt."
+            f"{share:.0%} of its training rows were {how} by a language model, whose slips it may have learnt."
         )
     if facts.truncated:
         limits.append(
