@@ -69,6 +69,7 @@ def test_train_then_look_at_the_errors(minilm: Path, tmp_path: Path) -> None:
     assert sorted(p.name for p in ctx.store.path(full.model).iterdir()) == [
         "meta.json",
         "model",
+        "train.jsonl",
         "validation_predictions.jsonl",
     ]
 

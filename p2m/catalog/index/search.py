@@ -32,8 +32,8 @@ class Weights:
     """Of the three parts of a card's score. A part with weight 0 is left out."""
 
     meaning: float = 1.0
-    words: float = 0.2
-    use: float = 0.2
+    words: float = 0.1
+    use: float = 0.15
 
 
 @dataclass(frozen=True)
