@@ -69,8 +69,15 @@ def from_index(wheel: Wheel, folder: Path, on_bytes: Callable[[int], None]) -> P
 
 
 def _run(command: list[str], env: dict[str, str], folder: Path, on_bytes: Callable[[int], None]) -> None:
+    # Its own process group: a Ctrl-C is ours to answer. Where the child got it too, it could end first, and its end
+    # would read as a source that failed.
     with subprocess.Popen(
-        command, env={**os.environ, **env}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        command,
+        env={**os.environ, **env},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        process_group=0,
     ) as child:
         said: list[bytes] = []
         assert child.stderr is not None
