@@ -25,6 +25,9 @@ demo: install  ## install, fetch the embedded models, build a model for examples
 	$(BIN)/p2m predict runs/demo $(DEMO_TEXT)
 	@echo "report: runs/demo/report.html"
 
+# Test processes at once; each trains with all cores, so more than two mostly wait for each other.
+JOBS ?= 2
+
 DEMO_TASK ?= examples/question-type.md
 DEMO_TEXT ?= "Who was the first woman to fly across the Atlantic alone?"
 
@@ -34,7 +37,7 @@ test: install-dev  ## install and pass the tests (under 12 minutes on 2 cores)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/p2m pull all-minilm-l6-v2 smollm2-135m
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 test-slow: install-dev  ## the checks that take minutes: the embedded planner, kill -9, the wheel
 	$(BIN)/p2m pull

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,9 @@ os.environ.update(
     DISABLE_SAFETENSORS_CONVERSION="1",
     TOKENIZERS_PARALLELISM="false",
 )
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and so would every p2m that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
