@@ -163,6 +163,21 @@ def prepared(tmp_path: Path, server: FakeLLM, monkeypatch: pytest.MonkeyPatch, *
     return context(tmp_path, TASK, space, catalog=FolderCatalog(tmp_path), teacher=opened(server), **parts)
 
 
+def test_a_plan_to_rewrite_that_gives_nothing_becomes_relabelling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no(prompt: str) -> str:
+        if prompt.startswith(FENCE_OPEN):
+            return json.dumps({"input": "", "label": "person", "fits": False})
+        return label_of(prompt)
+
+    with FakeLLM(teacher_of(REWRITE, no)) as server:
+        ctx = prepared(tmp_path, server, monkeypatch)
+        result, after = call(transform_dataset, ctx, dataset="a/letters", max_rows=30)
+    rows = ctx.store.rows(after.workspace.datasets[0].handle)
+    assert "labelled anew" in result.text and {row.input for row in rows} <= set(TEXTS)
+
+
 @pytest.mark.parametrize("plan", [RELABEL, REWRITE])
 def test_a_dataset_becomes_rows_of_the_task(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: dict[str, Any]
@@ -172,7 +187,8 @@ def test_a_dataset_becomes_rows_of_the_task(
         assert transform_dataset.choices(ctx.workspace) == {"dataset": ["a/letters"]}
         result, after = call(transform_dataset, ctx, dataset="a/letters", max_rows=30)
         again, _ = call(transform_dataset, ctx, dataset="a/letters", max_rows=30)
-        assert len(server.requests) == 31 and again == result
+        tried = 8 if plan is REWRITE else 0  # answered from the cache where there is one
+        assert len(server.requests) == 31 + tried and again == result
     info = after.workspace.datasets[0]
     rows = ctx.store.rows(info.handle)
     assert (info.source, info.rows, info.dataset) == ("transformed:a/letters/train", len(rows), "a/letters")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -95,29 +95,26 @@ async def transform_dataset(
 
 
 async def _make(ctx: ToolContext, catalog: Catalog, dataset: str, split: str, n: int, handle: str) -> None:
-    from p2m.generate.transform import plan_transform, transform_rows
+    from p2m.generate.transform import plan_transform, relabelling, transform_rows, works
 
     assert ctx.teacher is not None
     if ctx.out_of_time():
         raise ToolFailure("budget", "no time is left to transform rows")
     ctx.progress(f"reading {dataset}", None)
-    records, revision = await read_catalog(_read, catalog, dataset, split)
+    rows = await read_catalog(_read, catalog, dataset, split)
+    records = [record for record, _ in rows]
     columns = _columns(records)
     if not columns:
         raise ToolFailure("invalid_args", f"{dataset} {split} has no row with text")
-    plan = await plan_transform(ctx.task, [r for _, r in records], columns, ctx.teacher)
-    usable = [
-        (record, Row(text, "", f"transformed:{dataset}/{split}", meta=_meta(dataset, revision, split, number)))
-        for number, record in records
-        if (text := _text(ctx, plan, record)) and len(text) <= MAX_INPUT_CHARS
-    ]
-    if not usable:
-        raise ToolFailure("invalid_args", f"{dataset} {split} has no row with text in {', '.join(plan.columns)}")
-    picked = ctx.rng("transform", handle).sample(range(len(usable)), min(n, len(usable)))
+    plan = await plan_transform(ctx.task, records, columns, ctx.teacher)
+    picked = _picked(ctx, plan, rows, n, handle)
+    if not await works(ctx.task, plan, picked, ctx.teacher):
+        plan = relabelling(plan, records)
+        picked = _picked(ctx, plan, rows, n, handle)
     made = await transform_rows(
         ctx.task,
         plan,
-        [usable[i] for i in sorted(picked)],
+        picked,
         ctx.teacher,
         progress=lambda done, of: ctx.progress(f"{done} of {of} rows transformed", done / of),
         stop=ctx.out_of_time,
@@ -137,20 +134,35 @@ async def _make(ctx: ToolContext, catalog: Catalog, dataset: str, split: str, n:
     ctx.store.save_rows(handle, kept, about)
 
 
-def _read(catalog: Catalog, dataset: str, split: str) -> tuple[list[tuple[int, dict[str, Any]]], str]:
-    return list(enumerate(catalog.rows(dataset, split, MOST_READ))), catalog.revision(dataset)
+def _read(catalog: Catalog, dataset: str, split: str) -> list[tuple[dict[str, Any], Row]]:
+    """The split's records, each with the row that it may become: without an input, but with where it is from."""
+    revision, source = catalog.revision(dataset), f"transformed:{dataset}/{split}"
+    place = {"dataset": dataset, "revision": revision, "split": split}
+    every = enumerate(catalog.rows(dataset, split, MOST_READ))
+    return [(record, Row("", "", source, meta={**place, "row": number})) for number, record in every]
 
 
-def _columns(records: list[tuple[int, dict[str, Any]]]) -> list[str]:
+def _picked(
+    ctx: ToolContext, plan: Plan, rows: list[tuple[dict[str, Any], Row]], n: int, handle: str
+) -> list[tuple[dict[str, Any], Row]]:
+    """``n`` of the rows that have the text which the plan needs."""
+    usable = [
+        (record, replace(row, input=text))
+        for record, row in rows
+        if (text := _text(ctx, plan, record)) and len(text) <= MAX_INPUT_CHARS
+    ]
+    if not usable:
+        raise ToolFailure("invalid_args", f"no row has text in {', '.join(plan.columns)}")
+    chosen = ctx.rng("transform", handle).sample(range(len(usable)), min(n, len(usable)))
+    return [usable[i] for i in sorted(chosen)]
+
+
+def _columns(records: list[dict[str, Any]]) -> list[str]:
     """Columns of plain values, with a name that a template can hold."""
-    first = [record for _, record in records[:100]]
+    first = records[:100]
     names = dict.fromkeys(key for record in first for key in record)
     plain = [c for c in names if any(isinstance(r.get(c), str | int | float) and str(r[c]).strip() for r in first)]
     return [c for c in plain if not set(c) & set("{}")][:MOST_COLUMNS]
-
-
-def _meta(dataset: str, revision: str, split: str, number: int) -> dict[str, Any]:
-    return {"dataset": dataset, "revision": revision, "split": split, "row": number}
 
 
 def _text(ctx: ToolContext, plan: Plan, record: Mapping[str, Any]) -> str | None:

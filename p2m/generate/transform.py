@@ -28,6 +28,8 @@ ROWS_PLANNED_ON = 3
 LONGEST_INPUT = 2000
 LONGEST_STEPS = 600
 LONGEST_CELL = 1500
+PROBE_ROWS = 8
+PROBE_SHARE = 0.25
 LEAST_SURE = 0.5
 """A label that the teacher gives less than this is no label: the row is probably of none of them."""
 
@@ -81,6 +83,21 @@ async def plan_transform(
     if plan is None:
         raise ProviderError("the teacher gave no usable plan for the dataset's rows")
     return plan
+
+
+async def works(task: TaskSpec, plan: Plan, rows: Sequence[tuple[Mapping[str, Any], Row]], teacher: ChatModel) -> bool:
+    """Whether a plan to rewrite gives rows at all: tried on the first eight. Small teachers plan to rewrite what is an
+    input of the task already, and then say of every row that it does not fit. Raises as ``transform_rows`` does."""
+    if plan.mode == "relabel":
+        return True
+    tried = await transform_rows(task, plan, rows[:PROBE_ROWS], teacher)
+    return len(tried.rows) >= PROBE_SHARE * min(PROBE_ROWS, len(rows))
+
+
+def relabelling(plan: Plan, records: Sequence[Mapping[str, Any]]) -> Plan:
+    """The plan without rewriting: the text of the planned column that holds most of it, labelled anew."""
+    longest = max(plan.columns, key=lambda c: sum(len(str(r.get(c) or "").split()) for r in records[:50]))
+    return Plan((longest,), "relabel")
 
 
 async def transform_rows(
@@ -171,10 +188,11 @@ async def _rewrite(
         examples=shots(task.examples),
         steps=plan.steps,
     )
+    # The verdict last: a small model that must give it first says no to everything.
     properties = {
-        "fits": {"type": "boolean"},
         "input": {"type": "string", "maxLength": LONGEST_INPUT},
         "label": {"enum": list(task.labels)},
+        "fits": {"type": "boolean"},
     }
     done = 0
 
