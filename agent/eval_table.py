@@ -161,9 +161,7 @@ def _label_table(scores: Sequence[LabelScore]) -> Table:
 
 
 def _slice_table(parts: Sequence[Slice]) -> Table:
-    table = _table(
-        f"rows by {parts[0].by}" if len({p.by for p in parts}) == 1 else "part", "score", "interval", "rows", ""
-    )
+    table = _table("part", parts[0].estimate.metric, "95% interval", "rows", "")
     for part in parts:
         e = part.estimate
         said = "clearly below the whole" if part.low else ""
