@@ -26,7 +26,7 @@ class Correction:
     ``own`` counts these rows alone. ``powered`` adds what ``weight`` (0 to 1) takes from ``generated``, the score on
     the rows that the teacher wrote; it holds where these are drawn like the user's, and is None where the teacher's
     answers on the user's rows are not known or the metric is no share of rows. ``teacher`` is the teacher's own score
-    on the user's rows.
+    on the user's rows, ``agreement`` how often the student answers there as the teacher does.
     """
 
     own: Estimate
@@ -34,6 +34,13 @@ class Correction:
     powered: Estimate | None = None
     weight: float = 0.0
     teacher: Estimate | None = None
+    agreement: Estimate | None = None
+
+    @property
+    def shifted(self) -> bool:
+        """Whether generated rows are clearly not like the user's: there the student fits the teacher more, or less."""
+        found = self.agreement
+        return found is not None and not found.low <= self.generated.value <= found.high
 
     def as_dict(self) -> dict[str, Any]:
         """For a journal; ``of_dict`` reads it back."""
@@ -47,7 +54,7 @@ class Correction:
             return Estimate(**raw[name]) if raw[name] else None
 
         own, generated = Estimate(**raw["own"]), Estimate(**raw["generated"])
-        return cls(own, generated, estimate("powered"), raw["weight"], estimate("teacher"))
+        return cls(own, generated, estimate("powered"), raw["weight"], estimate("teacher"), estimate("agreement"))
 
     def words(self) -> tuple[str, ...]:
         """For a report: the estimate and how wide it is left, what the generated rows add and when, the teacher."""
@@ -60,8 +67,12 @@ class Correction:
             said.append(
                 "Prediction-powered inference, which corrects the generated rows by the user's (weight "
                 f"{self.weight:.2f}), says {self.powered.short}, {100 * self.powered.width:.0f} points wide. It holds "
-                "only where the teacher writes inputs such as the user's, which nobody has checked: it is no basis for "
-                "the verdict."
+                "only where the teacher writes inputs such as the user's: it is no basis for the verdict."
+            )
+        if self.shifted and self.agreement is not None:
+            said.append(
+                f"Here it does not hold: the student answers as the teacher on {self.agreement.value:.0%} of the "
+                f"user's rows and on {on_generated.value:.0%} of the generated ones, so these are not like the user's."
             )
         if self.teacher is not None:
             said.append(f"The teacher's own answers on the user's rows: {self.teacher}.")
@@ -119,4 +130,5 @@ def correction(
     truth = np.array(row_scores(metric, golds, predictions))
     proxy = np.array([float(t == p) for t, p in zip(teacher, predictions, strict=True)])
     value, low, high, weight = powered_mean(truth, proxy, np.array(row_scores(metric, *generated)), confidence)
-    return Correction(own, on_generated, Estimate(metric, value, low, high, len(golds)), weight, known)
+    agreement = interval(metric, predictions, teacher, confidence=confidence)
+    return Correction(own, on_generated, Estimate(metric, value, low, high, len(golds)), weight, known, agreement)
