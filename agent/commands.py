@@ -231,6 +231,8 @@ def predict(args: argparse.Namespace) -> int:
     from p2m.data.labelled import read_unlabelled, write_table
 
     quiet_libraries()
+    if args.text is None and args.file is None and args.abstain and not _is_number(args.abstain):
+        args.text, args.abstain = args.abstain, ""  # `predict RUN --abstain TEXT`: what stands there is the text
     if (args.text is None) == (args.file is None):
         raise BadInput(
             "give either a TEXT or --file FILE", where="p2m predict", fix="For example: p2m predict RUN 'some text'"
@@ -278,17 +280,10 @@ def _threshold(given: str | None, run_dir: Path) -> float:
     if given is None:
         return 0.0
     if given:
-        try:
-            value = float(given)
-        except ValueError:
-            value = -1.0
-        if not 0 <= value <= 1:
-            raise BadInput(
-                f"{given!r} is no probability",
-                where="--abstain",
-                fix="Write --abstain 0.8, or --abstain alone after the text, for the run's own threshold",
-            )
-        return value
+        if not _is_number(given) or not 0 <= float(given) <= 1:
+            fix = "Write --abstain 0.8, or --abstain alone for the run's own threshold"
+            raise BadInput(f"{given!r} is no probability", where="--abstain", fix=fix)
+        return float(given)
     found = (load_state(run_dir).delivery or {}).get("abstain")
     if not found:
         raise BadInput(
@@ -297,6 +292,14 @@ def _threshold(given: str | None, run_dir: Path) -> float:
             fix="Give one: --abstain 0.8",
         )
     return float(found["threshold"])
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _rounded(probs: dict[str, float]) -> dict[str, float]:

@@ -38,7 +38,7 @@ LEVEL = 0.9
 SIZES = (40, 80, 160, 400)
 FEW = (10, 20, 39)
 GENERATED = 80
-RIGHT = 0.8
+RIGHT = (0.65, 0.85)
 POOL = 1500
 TRAINED_ON = 60
 TEST = 80
@@ -195,10 +195,10 @@ def few_rows(seed: int, draws: int, kept: Kept) -> None:
 
 def _few(method: str, easier: float, n: int, seed: int, draws: int) -> list[dict]:
     rng = np.random.default_rng((seed, n))
-    found = []
-    for _ in range(draws * CHEAP):
-        truth, proxy = few_answers(rng, n, RIGHT)
-        _, many = few_answers(rng, GENERATED, RIGHT + easier)
+    found, rates = [], rng.uniform(*RIGHT, size=draws * CHEAP).tolist()
+    for rate in rates:
+        truth, proxy = few_answers(rng, n, rate)
+        _, many = few_answers(rng, GENERATED, rate + easier)
         if method == "PPI++":
             value, low, high, _ = powered_mean(truth, proxy, many, LEVEL)
         else:
@@ -206,7 +206,7 @@ def _few(method: str, easier: float, n: int, seed: int, draws: int) -> list[dict
         found.append(Estimate("accuracy", value, low, high, n))
     what = "the user's rows alone" if method == "Wilson" else f"with generated rows, {easier:.0%} easier"
     row = {"kind": "few", "what": what, "metric": "accuracy", "method": method, "n": n, "easier": easier}
-    return [{**row, **held(found, RIGHT)}]
+    return [{**row, **held(found, rates)}]
 
 
 def few_answers(rng: np.random.Generator, n: int, rate: float) -> tuple[np.ndarray, np.ndarray]:
@@ -337,6 +337,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     own = [r for r in by["few"] if r["method"] == "Wilson"]
     matching = [r for r in by["few"] if r["method"] == "PPI++" and not r["easier"]]
     shifted = [r for r in by["few"] if r["easier"]]
+    reached, thresholds = ([r[key] for r in by["trust"]] for key in ("goal_reached", "thresholds"))
     counted = [*by["simulated"], *by["real"], *own, *matching]
     return {
         "level": LEVEL,
@@ -355,7 +356,8 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "coverage_ppi_shifted": mean(shifted),
         "ece_before": mean(by["trust"], "ece_before"),
         "ece_after": mean(by["trust"], "ece_after"),
-        "goal_reached": mean(by["trust"], "goal_reached"),
+        # Of all thresholds that were found.
+        "goal_reached": round(float(np.average(reached, weights=thresholds)), 4),
     }
 
 
