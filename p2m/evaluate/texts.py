@@ -6,7 +6,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from p2m.evaluate.counted import Counted
 
@@ -75,7 +75,8 @@ def chrf(golds: Sequence[str], predictions: Sequence[Answer], also: Sequence[Seq
     most = max(map(len, answers))
     # sacrebleu's shape: streams of one reference a row, None where a row has fewer.
     streams: list[list[str | None]] = [[a[k] if k < len(a) else None for a in answers] for k in range(most)]
-    counts = CHRF(word_order=2)._extract_corpus_statistics([p or "" for p in predictions], streams)
+    metric: Any = CHRF(word_order=2)
+    counts = metric._extract_corpus_statistics([p or "" for p in predictions], streams)
     return Counted(np.array(counts, dtype=float), _chrf_of)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from p2m.files import disk_full
 from p2m.train.runtime import load_model, prepare_torch
@@ -53,7 +53,7 @@ def divide_logits(folder: Path, temperature: float) -> bool:
     return True
 
 
-def _last_layer(model: torch.nn.Module) -> str | None:
+def _last_layer(model: Any) -> str | None:
     """The name of the last linear layer with as many outputs as there are labels."""
     import torch
 
@@ -65,7 +65,7 @@ def _last_layer(model: torch.nn.Module) -> str | None:
     return wide[-1] if wide else None
 
 
-def _logits(model: torch.nn.Module) -> torch.Tensor:
+def _logits(model: Any) -> torch.Tensor:
     import torch
 
     ids = torch.arange(8).remainder(model.config.vocab_size)[None]
