@@ -182,7 +182,7 @@ def _delivered(state: RunState, delivery: dict[str, Any], comparison: Comparison
     rivals = [s for s in comparison.systems if s.kind != "student"]
     for kind, words in (("baseline", "the best baseline without an LLM"), ("llm", "the teacher itself")):
         if best := next((s for s in rivals if s.kind == kind), None):
-            remarks.append(_against(test, best, words))
+            remarks.append(_against(test, best, words, "On the generated rows " if "correction" in delivery else ""))
     remarks.append(_held_out_words(state))
     opened = delivery.get("opened") or sum(c.tool == "deliver" and c.finished and not c.error for c in state.calls)
     if opened == 1:
@@ -219,13 +219,13 @@ def _against_target(test: Score, target: float) -> str:
     return f"The target {target:g} is missed by {target - test.value:.3f}: the whole interval lies below it."
 
 
-def _against(test: Score, other: System, words: str) -> str:
+def _against(test: Score, other: System, words: str, where: str = "") -> str:
     gap = test.value - other.score.value
     side = f"{abs(gap):.3f} {'above' if gap > 0 else 'below'}" if abs(gap) >= 0.0005 else "level with"
     apart = test.low > other.score.high or test.high < other.score.low
     sample = f" on a sample of {other.score.n} rows" if other.score.n != test.n else ""
     overlap = "the intervals do not overlap" if apart else "the intervals overlap"
-    return f"{side} {words} ({other.name}: {other.score.value:.3f}{sample}); {overlap}."
+    return f"{where}{side} {words} ({other.name}: {other.score.value:.3f}{sample}); {overlap}."
 
 
 def _held_out_words(state: RunState) -> str:
