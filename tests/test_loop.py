@@ -283,6 +283,17 @@ def test_a_users_few_rows_correct_what_generated_rows_say(tmp_path: Path, teache
     assert f"The user's own {held_out.check} rows" in (run / "model" / "README.md").read_text()
 
 
+def test_a_users_few_rows_are_split_where_the_teacher_writes_nothing(tmp_path: Path) -> None:
+    task = write_task(tmp_path, per_label=9, budget={"steps": 1, "examples": 60})
+    with FakeLLM(lambda request: Fail(401, "bad key")) as dead:
+        args = ("--planner", "policy", "--teacher", dead.endpoint)
+        done = p2m("run", task, "--out", tmp_path / "run", *args, home=tmp_path / "home")
+    assert "Traceback" not in done.stderr
+    state = state_of(tmp_path / "run")
+    assert state.workspace.held_out is not None and state.workspace.held_out.source == "user"
+    assert state.workspace.held_out.check == 0 and state.estimate is not None and state.estimate.split == "test"
+
+
 def test_a_teacher_that_dies_mid_batch_loses_no_row(task: Path, tmp_path: Path) -> None:
     def dies(request: Request) -> Behaviour:
         return script.answer(request.body) if request.number % 3 else Fail(400, "refused")

@@ -9,7 +9,7 @@ from typing import Any
 
 from p2m.data.referee import HeldOutSet, Referee, guard_texts
 from p2m.data.split import FEWEST
-from p2m.errors import BadInput, ToolFailure
+from p2m.errors import BadInput, BudgetExceeded, ProviderError, ToolFailure
 from p2m.rows import Row
 from tools.base import ToolContext, ToolResult, need, tool
 from tools.workspace import DataInfo, HeldOut
@@ -58,7 +58,7 @@ async def _generated_beside(ctx: ToolContext, referee: Referee, few: list[Row]) 
     """Generated rows for the user's few to correct; None where the teacher cannot write them and the user's will do."""
     try:
         return await _fix(ctx, referee, await _generated(ctx), "generated")
-    except ToolFailure as failure:
+    except (ToolFailure, ProviderError, BudgetExceeded) as failure:
         if len(few) < FEWEST:
             raise
         ctx.progress(f"the user's {len(few)} rows are held out after all: {failure}", 1.0)
