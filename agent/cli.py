@@ -109,7 +109,8 @@ def build_parser() -> argparse.ArgumentParser:
         "use a delivered model on a text or a file",
         "examples:\n  p2m predict runs/question-type 'Who wrote it?'\n"
         "  p2m predict runs/question-type --file in.csv --out out.csv\n"
-        "  cat lines.txt | p2m predict runs/question-type --file -",
+        "  cat lines.txt | p2m predict runs/question-type --file -\n"
+        "  p2m predict runs/question-type --file in.csv --out out.csv --abstain   (or --abstain 0.8)",
     )
     predict.add_argument("run", metavar="RUN", help="a run's folder or name")
     predict.add_argument("text", nargs="?", metavar="TEXT", help="one text to label")
@@ -121,6 +122,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--input-column", metavar="NAME", help="the text column of FILE")
     predict.add_argument("--json", action="store_true", help="JSON also for a single TEXT")
+    predict.add_argument(
+        "--abstain",
+        nargs="?",
+        const="",
+        metavar="T",
+        help="leave the label empty where its probability is below T (default: the threshold of the run's report)",
+    )
 
     evaluate = command("eval", "score a delivered model on a labelled file: metric, interval, classes, confusion")
     evaluate.add_argument("run", metavar="RUN", help="a run's folder or name")

@@ -231,33 +231,41 @@ def predict(args: argparse.Namespace) -> int:
     from p2m.data.labelled import read_unlabelled, write_table
 
     quiet_libraries()
+    if args.text is None and args.file is None and args.abstain and not _is_number(args.abstain):
+        args.text, args.abstain = args.abstain, ""  # `predict RUN --abstain TEXT`: what stands there is the text
     if (args.text is None) == (args.file is None):
         raise BadInput(
             "give either a TEXT or --file FILE", where="p2m predict", fix="For example: p2m predict RUN 'some text'"
         )
-    folder = _model_folder(find_run(args.run))
+    run_dir = find_run(args.run)
+    folder = _model_folder(run_dir)
+    threshold = _threshold(args.abstain, run_dir)
     table = None
     if args.file is not None:
         table = read_unlabelled(args.file, input_column=args.input_column)
         texts = table.texts
     else:
         texts = [args.text]
+    from p2m.evaluate.abstain import answered
     from p2m.evaluate.predict import Predictor
 
     predictions = Predictor(folder).predict(texts)
+    labels = answered([p.label for p in predictions], [p.probs[p.label] for p in predictions], threshold)
     if table is None:
         first = predictions[0]
         if args.json:
-            print(json.dumps({"label": first.label, "probabilities": first.probs}, ensure_ascii=False))
+            print(json.dumps({"label": labels[0], "probabilities": first.probs}, ensure_ascii=False))
         else:
-            print(first.label)
+            print(labels[0])
             for label, p in sorted(first.probs.items(), key=lambda item: -item[1]):
                 print(f"  {p:6.1%}  {label}")
         return 0
     records = [
-        {**record, "prediction": p.label, "probability": round(p.probs[p.label], 4), "probabilities": _rounded(p.probs)}
-        for record, p in zip(table.records, predictions, strict=True)
+        {**record, "prediction": label, "probability": round(p.probs[p.label], 4), "probabilities": _rounded(p.probs)}
+        for record, label, p in zip(table.records, labels, predictions, strict=True)
     ]
+    if threshold and (held_back := labels.count("")):
+        print(f"{held_back} of {len(labels)} held back: less probable than {threshold:g}", file=sys.stderr)
     if args.out:
         write_table(args.out, records)
         print(f"{len(records)} predictions written to {args.out}", file=sys.stderr)
@@ -265,6 +273,33 @@ def predict(args: argparse.Namespace) -> int:
         for record in records:
             print(json.dumps(record, ensure_ascii=False))
     return 0
+
+
+def _threshold(given: str | None, run_dir: Path) -> float:
+    """The probability that an answer must have: 0 without ``--abstain``, the run's own where no number is given."""
+    if given is None:
+        return 0.0
+    if given:
+        if not _is_number(given) or not 0 <= float(given) <= 1:
+            fix = "Write --abstain 0.8, or --abstain alone for the run's own threshold"
+            raise BadInput(f"{given!r} is no probability", where="--abstain", fix=fix)
+        return float(given)
+    found = (load_state(run_dir).delivery or {}).get("abstain")
+    if not found:
+        raise BadInput(
+            "this run found no threshold above which its model is reliable",
+            where="--abstain",
+            fix="Give one: --abstain 0.8",
+        )
+    return float(found["threshold"])
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _rounded(probs: dict[str, float]) -> dict[str, float]:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from p2m.errors import BadInput
+from p2m.evaluate.calibration import ece
 from p2m.evaluate.intervals import Estimate, interval
 from p2m.evaluate.metrics import LabelScore, confusions, per_label
+from p2m.evaluate.slices import Slice, slices
 from p2m.task.spec import TaskSpec
 
 if TYPE_CHECKING:
@@ -23,7 +25,8 @@ TOP_CONFUSIONS = 15
 class Evaluation:
     """``estimates``: the task's metric first, then accuracy and macro-F1 where it is neither. ``confusions`` holds
     (gold, predicted, count) of every pair that occurs; ``truncated`` counts texts longer than the model reads.
-    ``used_for`` says what the run itself did with this file, empty where it never saw it."""
+    ``used_for`` says what the run itself did with this file, empty where it never saw it. ``ece`` is the expected
+    calibration error of the answers' probabilities."""
 
     file: str
     n: int
@@ -32,6 +35,8 @@ class Evaluation:
     confusions: tuple[tuple[str, str, int], ...]
     truncated: int
     used_for: str = ""
+    ece: float | None = None
+    slices: tuple[Slice, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; the estimates are keyed by their metric."""
@@ -50,6 +55,8 @@ def evaluation(
 
     Raises ``BadInput`` for what ``read_labelled`` and ``Predictor`` refuse, and for a file without rows.
     """
+    import numpy as np
+
     from p2m.data.labelled import read_labelled
     from p2m.data.table import read_table
     from p2m.evaluate.predict import Predictor
@@ -66,7 +73,9 @@ def evaluation(
         raise BadInput("there is no row to score", where=file)
     predictor = Predictor(folder)
     golds = [row.output for row in rows]
-    predicted = [p.label for p in predictor.predict([row.input for row in rows])]
+    predictions = predictor.predict([row.input for row in rows])
+    predicted = [p.label for p in predictions]
+    confidences = np.array([p.probs[p.label] for p in predictions])
     metrics = dict.fromkeys((task.metric, "accuracy", "macro_f1"))
     return Evaluation(
         file=file,
@@ -76,6 +85,8 @@ def evaluation(
         confusions=tuple(confusions(golds, predicted)),
         truncated=predictor.truncated,
         used_for=_used_for(file, task),
+        ece=ece(confidences, np.array(golds) == np.array(predicted)),
+        slices=tuple(slices(task.metric, rows, predicted, labels=task.labels)),
     )
 
 
@@ -102,6 +113,8 @@ def print_evaluation(result: Evaluation, stream: TextIO) -> None:
     line(f"{result.file}: {result.n} rows, 95% intervals")
     for place, e in enumerate(result.estimates):
         line(f"  {e.metric:<12} {e.value:.3f}  ({e.low:.3f} to {e.high:.3f})", "bold" if place == 0 else "")
+    if result.ece is not None:
+        line(f"  {'ECE':<12} {result.ece:.3f}  (expected calibration error: 0 where probabilities are what they say)")
     if result.used_for:
         line(f"  the run had this file {result.used_for}: new rows may score lower, see its report", "yellow")
     if result.truncated:
@@ -109,6 +122,9 @@ def print_evaluation(result: Evaluation, stream: TextIO) -> None:
     line()
     console.print(_label_table(result.per_label))
     line()
+    if result.slices:
+        console.print(_slice_table(result.slices))
+        line()
     wrong = [(gold, predicted, n) for gold, predicted, n in result.confusions if gold != predicted]
     if not wrong:
         line("no row was answered wrongly")
@@ -141,6 +157,15 @@ def _label_table(scores: Sequence[LabelScore]) -> Table:
     table = _table("label", "precision", "recall", "F1", "rows")
     for s in scores:
         table.add_row(*_cells(s.label, f"{s.precision:.3f}", f"{s.recall:.3f}", f"{s.f1:.3f}", s.support))
+    return table
+
+
+def _slice_table(parts: Sequence[Slice]) -> Table:
+    table = _table("part", parts[0].estimate.metric, "95% interval", "rows", "")
+    for part in parts:
+        e = part.estimate
+        said = "clearly below the whole" if part.low else ""
+        table.add_row(*_cells(part.name, f"{e.value:.3f}", f"{e.low:.3f} to {e.high:.3f}", e.n, said))
     return table
 
 

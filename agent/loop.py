@@ -297,12 +297,12 @@ class _Loop:
                 text = f"nothing could be delivered within the budget: {verdict.text}"
                 return RunEnded("below", EXIT_BELOW_TARGET, text)
             return RunEnded("failed", EXIT_INTERNAL, f"nothing could be delivered: {why}")
-        test = last.data["test"]
-        score = f"{test['metric']} {test['value']:.3f} [{test['low']:.3f}, {test['high']:.3f}]"
-        found = f"{score} on {test['n']} sealed test rows"
+        estimate = self.state.estimate
+        assert estimate is not None
+        found = f"{estimate.metric} {estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}] on {estimate.rows}"
         if task.target is None:
             return RunEnded("met", EXIT_MET, f"delivered: {found} (no target was set)")
-        if test["value"] >= task.target:
+        if estimate.value >= task.target:
             return RunEnded("met", EXIT_MET, f"target {task.target:g} met: {found}")
         if provider_down:
             return RunEnded("provider", EXIT_PROVIDER, f"{verdict.text}; delivered the best so far: {found}")

@@ -214,8 +214,11 @@ class Printer:
             )
             if best:
                 self._line("    ", f"best baseline without an LLM: {best['system']}, {_score(best['score'])}", "")
-            source = state.workspace.held_out.source if state.workspace.held_out else ""
-            if source == "generated":
+            held_out = state.workspace.held_out
+            if held_out and held_out.check:
+                on_generated = _score(delivery["test"])
+                self._line("    ", f"on {delivery['test']['n']} generated rows, for comparison: {on_generated}", "dim")
+            elif held_out and held_out.source == "generated":
                 self._line("  ! ", "the test rows are generated: this is an estimate on such rows only", "yellow")
         self._line("    ", f"{duration(state.seconds)}, {state.spend.tokens:,} LLM tokens, {state.spend.price}", "dim")
         self._next(event, state, delivered=bool(delivery))

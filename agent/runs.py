@@ -91,19 +91,18 @@ def summary(path: Path) -> RunRow:
         state = load_state(path)
     except P2MError as error:
         return RunRow(path.name, "?", f"unreadable: {error}", "", None, None, None, "", "", 0, 0.0)
-    test = (state.delivery or {}).get("test")
     best = state.workspace.best
-    score = test or (best.score.__dict__ if best else None)
+    score = state.estimate or (best.score if best else None)
     status = state.ended.status if state.ended else ("running" if _is_held(path) else "interrupted")
     return RunRow(
         run=path.name,
         task=state.task.name,
         status=status,
         metric=state.task.metric,
-        best=score["value"] if score else None,
-        low=score["low"] if score else None,
-        high=score["high"] if score else None,
-        split=score["split"] if score else "",
+        best=score.value if score else None,
+        low=score.low if score else None,
+        high=score.high if score else None,
+        split=score.split if score else "",
         price=state.spend.price,
         tokens=state.spend.tokens,
         seconds=state.seconds,

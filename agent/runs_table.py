@@ -11,6 +11,7 @@ from agent.runs import RunRow
 if TYPE_CHECKING:
     from rich.table import Table
 
+SPLITS = {"test": "sealed test", "check": "user's rows", "validation": "validation"}
 STYLES = {"met": "green", "below": "yellow", "running": "cyan", "interrupted": "magenta"}
 WIDEST = 1000
 HEADERS = ("run", "task", "status", "score [95% interval]", "on", "spend", "time")
@@ -56,7 +57,7 @@ def _cells(row: RunRow) -> tuple[str, ...]:
         one_line(row.task, 40),
         one_line(row.status, 80),
         _score(row),
-        {"test": "sealed test", "validation": "validation"}.get(row.split, one_line(row.split, 20)),
+        SPLITS.get(row.split, one_line(row.split, 20)),
         spend,
         duration(row.seconds) if row.seconds else "",
     )

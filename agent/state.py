@@ -23,7 +23,7 @@ from agent.journal import Record
 from agent.settings import Settings
 from p2m.files import digest
 from p2m.task.spec import Limits, TaskSpec
-from tools.workspace import Workspace
+from tools.workspace import Score, Workspace
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,12 @@ class RunState:
     def delivery(self) -> dict[str, Any] | None:
         """What the last ``deliver`` found: the sealed test's scores."""
         return next((c.data for c in reversed(self.calls) if c.tool == "deliver" and c.finished and not c.error), None)
+
+    @property
+    def estimate(self) -> Score | None:
+        """What a delivered run is judged by: the sealed test or, where that is generated, the user's own few rows."""
+        delivery = self.delivery
+        return Score(**(delivery.get("estimate") or delivery["test"])) if delivery else None
 
     def essence(self) -> dict[str, Any]:
         """What a run came to, without the clock and the bill: equal for a run and its resumes."""

@@ -1,4 +1,4 @@
-"""Copy the measured numbers into README: from benchmarks/results/*.json and the demo's transcript, never by hand.
+"""Copy the measured numbers into README and docs: from benchmarks/results/ and the demo's transcript, never by hand.
 
 python benchmarks/update_readme.py [--demo TRANSCRIPT]
 """
@@ -60,8 +60,10 @@ def tried() -> str:
     for path in sorted(RESULTS.glob("retrieval_*.json")):
         recall: dict[str, list[str]] = {}
         for r in json.loads(path.read_text(encoding="utf-8"))["rows"]:
-            if path.stem.endswith("grid") or r["system"] == "p2m catalog search":
+            if "half_a" in r and (path.stem.endswith("grid") or r["system"] == "p2m catalog search"):
                 recall.setdefault(r["system"], []).append(f"{r['R@5']:.1f} ({r['half_a']:.1f}, {r['half_b']:.1f})")
+        if not recall:  # another benchmark's
+            continue
         flags = path.stem.removeprefix("retrieval_").replace("_", " ")
         rows += [[f"`--{flags}`", system, *values] for system, values in recall.items()]
     return table(["flag", "weights", "full (half A, half B)", "keyphrase (half A, half B)"], rows)
@@ -75,6 +77,39 @@ def latency() -> str:
     s = found["summary"]
     note = f"Loading {s['load_seconds']} s; the file has {s['file_megabytes']} MB."
     return table(["what", "n", "p50 ms", "p95 ms", "processor p50 ms", "p95 ms"], rows) + f"\n\n{note}"
+
+
+def estimate() -> str:
+    """The rows of benchmarks/estimate.py, those of the real students with two metrics each on a line."""
+    found = json.loads((RESULTS / "estimate.json").read_text(encoding="utf-8"))
+    shown = [
+        [r["what"], r["metric"], r["method"], r["n"], r["draws"], f"{r['coverage']:.3f}", f"{r['width']:.3f}"]
+        for r in found["rows"]
+        if r["kind"] != "trust"
+    ]
+    s = found["summary"]
+    notes = (
+        f"Over all settings but PPI++ on generated rows that are easier: **{s['coverage']:.1%}** "
+        f"({s['coverage_simulated']:.1%} of {s['simulated_runs']:,} simulated runs, {s['coverage_real']:.1%} of "
+        f"{s['real_runs']:,} draws for {s['real_students']} real students, each as a mean over settings); the lowest "
+        f"setting {s['lowest']:.1%}, the highest {s['highest']:.1%}. PPI++ on easier rows: "
+        f"{s['coverage_ppi_shifted']:.1%}.\n\n"
+        f"The same real students: expected calibration error {s['ece_before']:.3f} before and {s['ece_after']:.3f} "
+        "after the temperature that 80 validation rows give; of the thresholds chosen on these rows "
+        f"{s['goal_reached']:.1%} reach the accuracy of 0.95 on all other rows."
+    )
+    return table(["rows", "metric", "interval", "n", "draws", "holds the truth", "width"], shown) + f"\n\n{notes}"
+
+
+def estimate_line() -> str:
+    """What README says of it."""
+    s = json.loads((RESULTS / "estimate.json").read_text(encoding="utf-8"))["summary"]
+    return (
+        f"The 90% intervals hold the true score in {s['coverage_simulated']:.1%} of {s['simulated_runs']:,} simulated "
+        f"runs and in {s['coverage_real']:.1%} of {s['real_runs']:,} draws of a test for {s['real_students']} real "
+        f"students. The temperature takes these students' expected calibration error from {s['ece_before']:.3f} to "
+        f"{s['ece_after']:.3f}."
+    )
 
 
 def fill(readme: str, name: str, body: str) -> str:
@@ -91,20 +126,27 @@ def main() -> None:
     readme = path.read_text(encoding="utf-8")
     if args.demo.exists():
         readme = fill(readme, "demo", f"```\n{args.demo.read_text(encoding='utf-8').strip()}\n```")
-    for name, make in (("tasks", tasks), ("train_speed", train_speed)):
+    for name, make in (("tasks", tasks), ("train_speed", train_speed), ("estimate", estimate_line)):
         if (RESULTS / f"{name}.json").exists():
             readme = fill(readme, name, make())
     path.write_text(readme, encoding="utf-8")
-    notes = ROOT / "docs" / "retrieval.md"
-    text = notes.read_text(encoding="utf-8")
-    for file, name, make in (
-        ("retrieval", "retrieval", retrieval),
-        ("retrieval_grid", "tried", tried),
-        ("catalog_latency", "latency", latency),
+    for notes, tables in (
+        (
+            "retrieval",
+            (
+                ("retrieval", "retrieval", retrieval),
+                ("retrieval_grid", "tried", tried),
+                ("catalog_latency", "latency", latency),
+            ),
+        ),
+        ("estimate", (("estimate", "estimate", estimate),)),
     ):
-        if (RESULTS / f"{file}.json").exists():
-            text = fill(text, name, make())
-    notes.write_text(text, encoding="utf-8")
+        file = ROOT / "docs" / f"{notes}.md"
+        text = file.read_text(encoding="utf-8")
+        for result, name, make in tables:
+            if (RESULTS / f"{result}.json").exists():
+                text = fill(text, name, make())
+        file.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,11 @@ from agent.journal import Journal
 from agent.runs import load_state
 from agent.settings import Settings
 from agent.state import RunState
-from p2m.evaluate.intervals import wilson
+from p2m.evaluate.abstain import Abstention, Kept
+from p2m.evaluate.calibration import Calibration
+from p2m.evaluate.intervals import Estimate, wilson
+from p2m.evaluate.powered import Correction
+from p2m.evaluate.slices import Slice
 from p2m.rows import Row
 from p2m.store import Store
 from p2m.task.spec import Example, Limits, TaskSpec
@@ -241,7 +245,24 @@ def to_first_training(script: Script, source: str = "user") -> None:
     )
 
 
-def to_the_end(script: Script, *, right: int = sum(RIGHT), test_source: str = "user") -> None:
+def trust() -> dict[str, Any]:
+    """What a delivery says beyond the score."""
+    there = Kept(Estimate("accuracy", 0.95, *wilson(114, 120), 120), Estimate("coverage", 0.8, *wilson(120, 150), 150))
+    here = Kept(Estimate("accuracy", 0.92, *wilson(115, 125), 125), Estimate("coverage", 0.83, *wilson(125, 150), 150))
+    parts = [
+        Slice("length", "short (up to 20 characters)", Estimate("accuracy", 0.9, *wilson(45, 50), 50), False),
+        Slice("length", "long (from 45)", Estimate("accuracy", 0.7, *wilson(35, 50), 50), True),
+    ]
+    return {
+        "calibration": Calibration(0.62, 0.113, 0.052, 0.047, 150).as_dict(),
+        "abstain": Abstention(0.71, 0.82, there, here).as_dict(),
+        "slices": [part.as_dict() for part in parts],
+    }
+
+
+def to_the_end(
+    script: Script, *, right: int = sum(RIGHT), test_source: str = "user", correction: Correction | None = None
+) -> None:
     """Errors, an aimed batch, two trainings, the verdict, delivery."""
     clusters = [
         {
@@ -326,7 +347,10 @@ def to_the_end(script: Script, *, right: int = sum(RIGHT), test_source: str = "u
         "folder": "model",
         "rows_by_source": {"generated": 226, "demonstration": 6},
         "truncated": 1,
+        **trust(),
     }
+    if correction is not None:
+        delivery |= {"correction": correction.as_dict(), "estimate": {**correction.own.as_dict(), "split": "check"}}
     script.step("deliver", "open the sealed test once", f"delivered m_eeee0005: accuracy {right / 150:.3f}", delivery)
     value = right / 150
     text = (

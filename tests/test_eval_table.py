@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,8 @@ def test_scores_are_those_of_the_predictions(result: Evaluation) -> None:
     ]
     assert result.confusions == (("fruit", "fruit", 6), ("tool", "fruit", 3), ("animal", "fruit", 1))
     assert (result.n, result.truncated) == (10, 1)
+    # Logits of 2, 0, 0 on every row: as sure of each fruit, right on six of ten.
+    assert result.ece == pytest.approx(math.exp(2) / (math.exp(2) + 2) - 0.6)
 
 
 def test_json_holds_all_of_it(result: Evaluation) -> None:
@@ -131,3 +134,14 @@ def test_many_labels_are_shown_as_the_most_frequent_confusions() -> None:
 
 def test_a_perfect_model_has_no_confusions() -> None:
     assert "no row was answered wrongly" in printed(many_labels(0))
+
+
+def test_probabilities_and_parts_are_shown(always_fruit: Path, tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    texts = [*["pear,fruit"] * 20, *["apple and apple,fruit"] * 20, *["saw and hammer and a drill,tool"] * 20]
+    file.write_text("text,label\n" + "\n".join(texts) + "\n")
+    found = evaluation(always_fruit, TASK.model_copy(update={"metric": "accuracy"}), str(file))
+    assert [(s.estimate.value, s.low) for s in found.slices] == [(1, False), (1, False), (0, True)]
+    shown = printed(found)
+    assert "ECE" in shown and "clearly below the whole" in shown
+    assert json.loads(json.dumps(found.as_dict()))["slices"][2]["low"] is True

@@ -11,8 +11,10 @@ import yaml
 from huggingface_hub import ModelCard
 
 from p2m.evaluate.intervals import Estimate
+from p2m.evaluate.powered import correction
 from p2m.export.card import CardFacts, write_card
 from p2m.task.spec import TaskSpec
+from tests.scripted_run import trust
 
 FACTS = CardFacts(
     name="support tickets",
@@ -93,3 +95,35 @@ def test_facts_come_from_the_task_the_experiment_and_the_delivery() -> None:
     facts = CardFacts.of(task, SimpleNamespace(base="all-minilm-l6-v2", method="frozen"), delivered)
     assert facts.estimate == Estimate("macro_f1", 0.5, 0.4, 0.6, 50) == facts.baselines[0][1]
     assert (facts.language, facts.target, facts.truncated, facts.method) == ("de", 0.9, 1, "frozen")
+
+
+def test_the_card_says_how_far_to_trust_an_answer(tmp_path: Path) -> None:
+    _, plain = card(tmp_path, FACTS)
+    assert "How far to trust" not in plain
+    told = CardFacts.of(
+        TaskSpec(name="t", instruction="Do.", kind="classify", labels=("a", "b")),
+        SimpleNamespace(base="all-minilm-l6-v2", method="frozen"),
+        {
+            "test": {**FACTS.estimate.as_dict(), "split": "test"},
+            "held_out": {"source": "user"},
+            "baselines": [],
+            "rows_by_source": {"generated": 10},
+            **trust(),
+        },
+    )
+    _, body = card(tmp_path, told)
+    assert "Logits are divided by 0.62, a temperature fitted on validation, in the weights themselves" in body
+    assert "Answers less probable than 0.71" in body
+    assert "On long (from 45) inputs it scores clearly lower: accuracy 0.700" in body
+    _, body = card(tmp_path, replace(told, abstention=None))
+    assert "No threshold makes the answers above it reliable" in body
+
+
+def test_the_users_few_rows_lead_the_card_of_a_generated_test(tmp_path: Path) -> None:
+    golds = ["a"] * 20
+    found = correction("accuracy", golds, ["a"] * 13 + ["b"] * 7, None, (["a"] * 100, ["a"] * 84 + ["b"] * 16))
+    header, body = card(tmp_path, replace(FACTS, held_out_source="generated", correction=found))
+    (result,) = ModelCard.load(tmp_path / "README.md").data.eval_results
+    assert result.metric_value == 0.65 and "n=20" in result.metric_name
+    assert "a few rows that the user labelled" in header["model-index"][0]["results"][0]["dataset"]["name"]
+    assert "The user's own 20 rows" in body

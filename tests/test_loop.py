@@ -44,7 +44,7 @@ def task(tmp_path: Path) -> Path:
     return write_task(tmp_path)
 
 
-def write_task(folder: Path, **more: Any) -> Path:
+def write_task(folder: Path, per_label: int = 14, **more: Any) -> Path:
     """A task file beside its labelled rows."""
     examples = [
         {"input": t, "output": label} for label in script.LABELS for t in script.write(label, 3, f"demo {label}")
@@ -54,7 +54,7 @@ def write_task(folder: Path, **more: Any) -> Path:
     front = {key: value for key, value in front.items() if value is not None}
     (folder / "task.md").write_text(f"---\n{json.dumps(front)}\n---\nSay what kind of answer a question asks for.\n")
     with (folder / "held.csv").open("w", newline="") as handle:
-        csv.writer(handle).writerows([("text", "label"), *script.held_out(14)])
+        csv.writer(handle).writerows([("text", "label"), *script.held_out(per_label)])
     return folder / "task.md"
 
 
@@ -96,6 +96,11 @@ def test_a_run_from_task_to_model(task: Path, teacher: FakeLLM, tmp_path: Path) 
         assert (run / name).stat().st_size > 0
     said = p2m("predict", run, "How many boats cost the harbour last year?", "--json", home=home)
     assert json.loads(said.stdout)["label"] == "number"
+    assert state.delivery["calibration"]["n"] == state.delivery["test"]["n"]
+    held_back = p2m("predict", run, "How many boats?", "--json", "--abstain", "1", home=home)
+    assert json.loads(held_back.stdout)["label"] == "" and json.loads(held_back.stdout)["probabilities"]
+    odd = p2m("predict", run, "How many boats?", "--abstain", "1.5", home=home)
+    assert odd.returncode == 2 and "'1.5' is no probability" in odd.stderr
     # The model is a plain Hugging Face folder.
     code = f"""
 from transformers import pipeline
@@ -251,6 +256,42 @@ def test_without_a_labelled_file_the_held_out_rows_are_written(tmp_path: Path, t
     kept = {row.input for rows in held for row in rows}
     trained = {row.input for d in state.workspace.datasets for row in read_rows(store / d.handle / "rows.jsonl")}
     assert kept and trained and not kept & trained
+
+
+def test_a_users_few_rows_correct_what_generated_rows_say(tmp_path: Path, teacher: FakeLLM) -> None:
+    task = write_task(tmp_path, per_label=9, budget={"steps": 3, "examples": 60})
+    run, home = tmp_path / "run", tmp_path / "home"
+    done = p2m("run", task, "--out", run, "--planner", "policy", "--teacher", teacher.endpoint, home=home)
+    assert done.returncode in (0, 3), done.stdout + done.stderr
+    state = state_of(run)
+    held_out, delivery = state.workspace.held_out, state.delivery
+    assert held_out is not None and held_out.source == "generated" and 8 <= held_out.check < 30
+    assert delivery is not None and state.estimate is not None and state.ended is not None
+    assert (state.estimate.split, state.estimate.n) == ("check", held_out.check)
+    assert delivery["test"]["n"] == held_out.test != state.estimate.n
+    assert delivery["correction"]["powered"]["n"] == held_out.check
+    assert f"on {held_out.check} rows that the user labelled" in state.ended.text
+    assert (done.returncode == 0) == (state.estimate.value >= 0.9)
+    from p2m.rows import read_rows
+
+    store = run / "artifacts"
+    check = {row.input for row in read_rows(store / held_out.handle / "check.jsonl")}
+    trained = {row.input for d in state.workspace.datasets for row in read_rows(store / d.handle / "rows.jsonl")}
+    assert check and trained and not check & trained
+    report = " ".join((run / "report.md").read_text().split())
+    assert f"The user's own {held_out.check} rows" in report and "Prediction-powered inference" in report
+    assert f"The user's own {held_out.check} rows" in (run / "model" / "README.md").read_text()
+
+
+def test_a_users_few_rows_are_split_where_the_teacher_writes_nothing(tmp_path: Path) -> None:
+    task = write_task(tmp_path, per_label=9, budget={"steps": 1, "examples": 60})
+    with FakeLLM(lambda request: Fail(401, "bad key")) as dead:
+        args = ("--planner", "policy", "--teacher", dead.endpoint)
+        done = p2m("run", task, "--out", tmp_path / "run", *args, home=tmp_path / "home")
+    assert "Traceback" not in done.stderr
+    state = state_of(tmp_path / "run")
+    assert state.workspace.held_out is not None and state.workspace.held_out.source == "user"
+    assert state.workspace.held_out.check == 0 and state.estimate is not None and state.estimate.split == "test"
 
 
 def test_a_teacher_that_dies_mid_batch_loses_no_row(task: Path, tmp_path: Path) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from p2m.data.near import normalise
-from p2m.data.referee import Referee, better, guard_texts, open_test, open_validation
+from p2m.data.referee import Referee, better, guard_texts, open_check, open_test, open_validation
 from p2m.data.split import sizes, split
 from p2m.errors import BadInput, P2MError, ToolFailure
 from p2m.rows import Row
@@ -217,6 +218,35 @@ def test_no_tool_opens_the_sealed_test() -> None:
     for file in files:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             named = {getattr(node, "id", None), getattr(node, "attr", None), getattr(node, "name", None)}
-            assert "open_test" not in named, f"{file} names open_test"
+            assert not {"open_test", "open_check"} & named, f"{file} names what opens sealed rows"
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                assert "open_test" not in node.value and "test.jsonl" not in node.value, f"{file} reaches for the test"
+                reached = [s for s in ("open_test", "test.jsonl", "open_check", "check.jsonl") if s in node.value]
+                assert not reached, f"{file} reaches for sealed rows"
+
+
+def test_few_rows_of_the_user_check_generated_ones(tmp_path: Path, store: Store) -> None:
+    referee = Referee(store, None)
+
+    def few(n: int) -> list[Row]:
+        return referee.few_rows(task(validation=write_csv(tmp_path / f"{n}.csv", rows(n))))
+
+    assert [len(few(n)) for n in (3, 7, 8, 39, 40)] == [0, 0, 8, 39, 0]
+    assert referee.few_rows(task(train=write_csv(tmp_path / "train.csv", rows(20)))) == []
+    shown = tuple(Example(input=text(i), output="a") for i in range(3))
+    assert [r.input for r in referee.few_rows(task(validation=str(tmp_path / "39.csv"), examples=shown))] == [
+        text(i) for i in range(3, 39)
+    ]
+    assert referee.few_rows(task(validation=str(tmp_path / "8.csv"), examples=shown)) == []
+
+
+def test_the_users_few_rows_are_sealed_and_guarded_too(store: Store) -> None:
+    referee = Referee(store, None)
+    held = referee.fix_from_rows(task(), rows(40), "generated", 0)
+    mine = (Row("one of mine", "a", meta={"teacher": None}), Row("another of mine", "b", meta={"teacher": "a"}))
+    handle = referee.save(replace(held, check=mine))
+    assert handle != referee.save(held)
+    assert open_check(store, handle) == list(mine) and open_check(store, referee.save(held)) == []
+    assert {"one of mine", "another of mine"} < set(guard_texts(store, handle))
+    (store.path(handle) / "check.jsonl").write_text("")
+    with pytest.raises(P2MError, match="was changed after it was fixed"):
+        open_check(store, handle)

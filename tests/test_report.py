@@ -20,8 +20,9 @@ from agent.plain import plain
 from agent.report import write_report
 from agent.report.chart import learning_curve, scale_of
 from agent.report.markdown import code, escape, fenced
-from agent.runs import load_state
+from agent.runs import load_state, summary
 from agent.state import RunState
+from p2m.evaluate.powered import correction
 from p2m.store import Store
 from tests.scripted_run import (
     TASK,
@@ -116,6 +117,42 @@ def test_both_pages_say_what_came_out(tmp_path: Path) -> None:
             "p2m predict",
         ):
             assert piece in text, piece
+
+
+def test_both_pages_say_how_far_to_trust_an_answer(tmp_path: Path) -> None:
+    markdown, page = written(tmp_path / "run", *finished_run(tmp_path / "run"))
+    tables_are_even(markdown)
+    for text in (page.text, " ".join(markdown.replace("*", "").split())):
+        for piece in (
+            "How far to trust an answer",
+            "Logits are divided by 0.62",
+            "error on 150 sealed test rows: 0.113 before, 0.052 after",
+            "Answers less probable than 0.71 are better held back (p2m predict --abstain)",
+            "are kept, 0.920 (",
+            "short (up to 20 characters)",
+            "clearly below the whole",
+        ):
+            assert piece in text, piece
+
+
+def test_a_users_few_rows_are_the_estimate_where_the_test_is_generated(tmp_path: Path) -> None:
+    golds = ["a"] * 20
+    said = ["a"] * 13 + ["b"] * 7
+    found = correction("accuracy", golds, said, golds, (["a"] * 150, ["a"] * 126 + ["b"] * 24))
+    run = finished_run(tmp_path / "run", test_source="generated", correction=found)
+    markdown, page = written(tmp_path / "run", *run)
+    for text in (page.text, " ".join(markdown.replace("*", "").split())):
+        for piece in (
+            "Below the target",
+            "on 20 rows that the user labelled",
+            "The user's own 20 rows, which chose and trained nothing, are the estimate",
+            "Prediction-powered inference",
+            "points wide",
+        ):
+            assert piece in text, piece
+    assert "0.650" in page.text and run[0].estimate is not None and run[0].estimate.n == 20
+    row = summary(tmp_path / "run")
+    assert (row.best, row.split) == (0.65, "check")
 
 
 def test_the_page_loads_and_runs_nothing(tmp_path: Path) -> None:
@@ -289,7 +326,8 @@ def test_a_report_needs_no_torch(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from agent.report import write_report
-from agent.runs import load_state
+from agent.runs import load_state, summary
+from p2m.evaluate.powered import correction
 from p2m.store import Store
 run = Path(sys.argv[1])
 write_report(run, load_state(run), Store(run / "artifacts"))

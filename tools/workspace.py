@@ -16,12 +16,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The referee's rows: one handle, two splits in it. ``source`` is ``user``, ``dataset:NAME`` or ``generated``."""
+    """The referee's rows: one handle, two splits in it. ``source`` is ``user``, ``dataset:NAME`` or ``generated``.
+
+    ``check`` counts the rows of the user that correct an estimate on generated ones.
+    """
 
     handle: str
     source: str
     validation: int
     test: int
+    check: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ class DataInfo:
 
 @dataclass(frozen=True)
 class Score:
-    """A metric on named rows: ``value`` in ``[low, high]`` (95%), on ``n`` rows of ``split``."""
+    """A metric on named rows: ``value`` in ``[low, high]`` (95%), on ``n`` rows of ``split`` (``validation``, ``test``,
+    or ``check``: the user's few rows beside generated ones)."""
 
     metric: str
     value: float
@@ -58,6 +63,12 @@ class Score:
     high: float
     n: int
     split: str
+
+    @property
+    def rows(self) -> str:
+        """The rows in words: ``150 sealed test rows``."""
+        kinds = {"test": "sealed test rows", "check": "rows that the user labelled"}
+        return f"{self.n} {kinds.get(self.split, f'{self.split} rows')}"
 
 
 @dataclass(frozen=True)

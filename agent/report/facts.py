@@ -15,7 +15,11 @@ from agent.report.data import Removal, Source, removals_of, sources_of
 from agent.report.reproduce import Reproduction, reproduction_of
 from agent.state import RunState
 from p2m.errors import P2MError
+from p2m.evaluate.abstain import Abstention
+from p2m.evaluate.calibration import Calibration
 from p2m.evaluate.errors import Cluster
+from p2m.evaluate.powered import Correction
+from p2m.evaluate.slices import Slice
 from p2m.store import Store
 from p2m.task.spec import TaskSpec
 from tools.workspace import Experiment, Score
@@ -67,6 +71,9 @@ class Report:
     removals: tuple[Removal, ...]
     per_class: tuple[dict[str, Any], ...]
     confusion: dict[str, Any] | None
+    calibration: Calibration | None
+    abstention: Abstention | None
+    slices: tuple[Slice, ...]
     clusters: tuple[Cluster, ...]
     analysed: str
     log: tuple[LogEntry, ...]
@@ -102,6 +109,9 @@ def gather(run_dir: Path, state: RunState, store: Store) -> Report:
         removals=removals_of(state, store),
         per_class=tuple(delivery.get("per_class", ())),
         confusion=delivery.get("confusion"),
+        calibration=Calibration(**raw) if (raw := delivery.get("calibration")) else None,
+        abstention=Abstention.of_dict(raw) if (raw := delivery.get("abstain")) else None,
+        slices=tuple(map(Slice.of_dict, delivery.get("slices", ()))),
         clusters=_clusters(workspace.analysis or {}),
         analysed=(workspace.analysis or {}).get("model", ""),
         log=tuple(log_lines(state)),
@@ -160,16 +170,19 @@ def _result(state: RunState, delivery: dict[str, Any], comparisons: Sequence[Com
 
 def _delivered(state: RunState, delivery: dict[str, Any], comparison: Comparison) -> Result:
     task, test = state.task, Score(**delivery["test"])
+    estimate = state.estimate or test
     if task.target is None:
         verdict, tone = "Delivered", "good"
     else:
-        met = test.value >= task.target
+        met = estimate.value >= task.target
         verdict, tone = ("Target met", "good") if met else ("Below the target", "bad")
-    remarks = [_against_target(test, task.target)] if task.target is not None else ["No target was set."]
+    remarks = [_against_target(estimate, task.target)] if task.target is not None else ["No target was set."]
+    if raw := delivery.get("correction"):
+        remarks += Correction.of_dict(raw).words()
     rivals = [s for s in comparison.systems if s.kind != "student"]
     for kind, words in (("baseline", "the best baseline without an LLM"), ("llm", "the teacher itself")):
         if best := next((s for s in rivals if s.kind == kind), None):
-            remarks.append(_against(test, best, words))
+            remarks.append(_against(test, best, words, "On the generated rows " if "correction" in delivery else ""))
     remarks.append(_held_out_words(state))
     opened = delivery.get("opened") or sum(c.tool == "deliver" and c.finished and not c.error for c in state.calls)
     if opened == 1:
@@ -187,8 +200,8 @@ def _delivered(state: RunState, delivery: dict[str, Any], comparison: Comparison
         remarks.append("The run has been taken up again and is not finished: this is what was delivered before.")
     elif state.verdict:
         remarks.append(f"Why the run stopped: {state.verdict.text}")
-    sentence = f"{score_words(test)} on {test.n} sealed test rows"
-    return Result(verdict, tone, sentence, test, tuple(remarks))
+    sentence = f"{score_words(estimate)} on {estimate.rows}"
+    return Result(verdict, tone, sentence, estimate, tuple(remarks))
 
 
 def score_words(score: Score) -> str:
@@ -206,19 +219,21 @@ def _against_target(test: Score, target: float) -> str:
     return f"The target {target:g} is missed by {target - test.value:.3f}: the whole interval lies below it."
 
 
-def _against(test: Score, other: System, words: str) -> str:
+def _against(test: Score, other: System, words: str, where: str = "") -> str:
     gap = test.value - other.score.value
     side = f"{abs(gap):.3f} {'above' if gap > 0 else 'below'}" if abs(gap) >= 0.0005 else "level with"
     apart = test.low > other.score.high or test.high < other.score.low
     sample = f" on a sample of {other.score.n} rows" if other.score.n != test.n else ""
     overlap = "the intervals do not overlap" if apart else "the intervals overlap"
-    return f"{side} {words} ({other.name}: {other.score.value:.3f}{sample}); {overlap}."
+    return f"{where}{side} {words} ({other.name}: {other.score.value:.3f}{sample}); {overlap}."
 
 
 def _held_out_words(state: RunState) -> str:
     held_out = state.workspace.held_out
     if held_out is None:
         return "The held-out rows are unknown."
+    if held_out.check:
+        return "The rows of the sealed test, which the systems are compared on, are generated."
     if held_out.source == "generated":
         return (
             "The test rows are generated, so this is an estimate on generated rows only. Real inputs may well be "

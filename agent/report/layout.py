@@ -21,6 +21,7 @@ MOST_MATRIX = 16
 MOST_CONFUSIONS = 15
 LONGEST_TEXT = 300
 LONGEST_RESULT = 4000
+NO_THRESHOLD = "No confidence on validation is so high that the answers above it are right often enough to rely on."
 ROLES = {"student": "student", "baseline": "baseline", "llm": "LLM"}
 SPLITS = {"test": "Sealed test", "validation": "Validation"}
 
@@ -57,6 +58,7 @@ def values(report: Report) -> dict[str, Any]:
         "matrix": report.confusion if report.confusion and len(report.confusion["labels"]) <= MOST_MATRIX else None,
         "classes": sorted(report.per_class, key=lambda c: (c["f1"], c["label"])),
         "longest": LONGEST_RESULT,
+        "abstaining": report.abstention.words() if report.abstention else NO_THRESHOLD,
     }
 
 

@@ -9,15 +9,21 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.steps.baselines import real_rows, score_baselines
+from agent.steps.measured import beyond_the_score, corrected, temperature_of
 from p2m.data.referee import open_test
-from p2m.evaluate.intervals import interval
+from p2m.evaluate.intervals import Estimate, interval
 from p2m.evaluate.metrics import per_label
 from p2m.files import clear_disk_errors, write_atomic
 from tools.base import ToolContext, ToolResult, need, tool
 from tools.workspace import Experiment
+
+if TYPE_CHECKING:
+    from p2m.evaluate.predict import Prediction, Predictor
+
+ASIDE = ".model.new"
 
 
 @tool()
@@ -29,8 +35,12 @@ async def deliver(ctx: ToolContext) -> ToolResult:
     test = open_test(ctx.store, held_out.handle)
     golds, texts = [r.output for r in test], [r.input for r in test]
     ctx.progress("scoring the best student on the sealed test", 0.05)
-    predictions, truncated = await asyncio.to_thread(_predict, ctx.store.path(best.model) / "model", texts)
+    temperature = await asyncio.to_thread(_prepare_folder, ctx, best)
+    predictor, found_there = await asyncio.to_thread(_predict, ctx.store.path(best.model) / "model", texts)
+    predictions, truncated = [p.label for p in found_there], predictor.truncated
     estimate = interval(ctx.task.metric, golds, predictions, labels=ctx.task.labels)
+    beyond = await asyncio.to_thread(beyond_the_score, ctx, best, test, found_there, temperature)
+    correction = await asyncio.to_thread(corrected, ctx, predictor, test, found_there)
     real = await asyncio.to_thread(real_rows, ctx)
     found = await score_baselines(ctx, real, test, "test")
     rows_by_source = await asyncio.to_thread(_rows_by_source, ctx, best)
@@ -48,11 +58,19 @@ async def deliver(ctx: ToolContext) -> ToolResult:
         "folder": "model",
         "rows_by_source": rows_by_source,
         "truncated": truncated,
+        **beyond,
     }
+    if correction is not None:
+        data |= {"correction": correction.as_dict(), "estimate": {**correction.own.as_dict(), "split": "check"}}
     await asyncio.to_thread(_write_folder, ctx, best, data)
-    score = f"{estimate.metric} {estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
-    text = f"delivered {best.model}: {score} on {estimate.n} sealed test rows"
+    text = f"delivered {best.model}: {_short(estimate)} on {estimate.n} sealed test rows"
+    if correction is not None:
+        text += f", {_short(correction.own)} on the user's own {correction.own.n}"
     return ToolResult(text, text, data)
+
+
+def _short(estimate: Estimate) -> str:
+    return f"{estimate.metric} {estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
 def _confusion(golds: list[str], predictions: list[str], labels: Sequence[str]) -> dict[str, Any]:
@@ -61,11 +79,11 @@ def _confusion(golds: list[str], predictions: list[str], labels: Sequence[str]) 
     return {"labels": list(labels), "matrix": [[counts[gold, said] for said in labels] for gold in labels]}
 
 
-def _predict(folder: Path, texts: list[str]) -> tuple[list[str], int]:
+def _predict(folder: Path, texts: list[str]) -> tuple[Predictor, list[Prediction]]:
     from p2m.evaluate.predict import Predictor
 
     predictor = Predictor(folder)
-    return [p.label for p in predictor.predict(texts)], predictor.truncated
+    return predictor, predictor.predict(texts)
 
 
 def _rows_by_source(ctx: ToolContext, best: Experiment) -> dict[str, int]:
@@ -83,14 +101,24 @@ def _link(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
+def _prepare_folder(ctx: ToolContext, best: Experiment) -> float:
+    """A copy of the student aside, its logits divided by the temperature that validation asks for; gives that, and 1
+    where the model cannot be changed so."""
+    from p2m.export.tempered import divide_logits
+
+    aside = ctx.run_dir / ASIDE
+    shutil.rmtree(aside, ignore_errors=True)
+    with clear_disk_errors(aside):
+        shutil.copytree(ctx.store.path(best.model) / "model", aside, copy_function=_link)
+        temperature = temperature_of(ctx, best)
+        return temperature if divide_logits(aside, temperature) else 1.0
+
+
 def _write_folder(ctx: ToolContext, best: Experiment, data: dict[str, Any]) -> None:
-    """``RUN/model``, whole or absent: filled aside, then swapped in."""
+    """``RUN/model``, whole or absent: its card, then swapped in."""
     from p2m.export.card import CardFacts, write_card
 
-    final, aside = ctx.run_dir / "model", ctx.run_dir / ".model.new"
-    shutil.rmtree(aside, ignore_errors=True)
-    with clear_disk_errors(final):
-        shutil.copytree(ctx.store.path(best.model) / "model", aside, copy_function=_link)
+    final, aside = ctx.run_dir / "model", ctx.run_dir / ASIDE
     write_card(aside, CardFacts.of(ctx.task, best, data))
     old = ctx.run_dir / ".model.old"
     shutil.rmtree(old, ignore_errors=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from p2m.data.referee import HeldOutSet, Referee, guard_texts
-from p2m.errors import BadInput, ToolFailure
+from p2m.data.split import FEWEST
+from p2m.errors import BadInput, BudgetExceeded, ProviderError, ToolFailure
 from p2m.rows import Row
 from tools.base import ToolContext, ToolResult, need, tool
 from tools.workspace import DataInfo, HeldOut
@@ -20,13 +22,16 @@ GENERATED_ROWS = 160
 @tool()
 async def hold_out(ctx: ToolContext, *, offer: dict[str, Any] | None = None) -> ToolResult:
     """Fix the held-out rows: the user's file, else an imported dataset's test split, else rows that the teacher writes
-    and labels the same twice."""
+    and labels the same twice, checked by the user's rows where these are few."""
     from p2m.train.embed import Embedder
 
     ctx.progress("loading the sentence encoder", None)
     embed = await asyncio.to_thread(lambda: Embedder.default().embed)
     referee = Referee(ctx.store, embed)
-    if (ctx.task.validation or ctx.task.train) and offer is None:
+    few = await asyncio.to_thread(referee.few_rows, ctx.task) if ctx.teacher and offer is None else []
+    if few and (written := await _generated_beside(ctx, referee, few)):
+        found = replace(written, check=await _with_teacher(ctx, few), notes=(*written.notes, _check_note(len(few))))
+    elif (ctx.task.validation or ctx.task.train) and offer is None:
         found = await asyncio.to_thread(referee.fix_from_file, ctx.task, ctx.seed)
     elif offer is not None:
         rows = ctx.store.rows(offer["handle"])
@@ -35,9 +40,11 @@ async def hold_out(ctx: ToolContext, *, offer: dict[str, Any] | None = None) -> 
         rows = await _generated(ctx)
         found = await _fix(ctx, referee, rows, "generated")
     handle = await asyncio.to_thread(referee.save, found)
-    held_out = HeldOut(handle, found.source, len(found.validation), len(found.test))
+    held_out = HeldOut(handle, found.source, len(found.validation), len(found.test), len(found.check))
     data: dict[str, Any] = {"held_out": held_out.__dict__, "removed": found.removed}
     text = f"held out from {found.source}: {held_out.validation} validation rows, {held_out.test} sealed test rows"
+    if found.check:
+        text += f"; {held_out.check} rows of the user's file, too few to hold out, will correct the estimate"
     own = await asyncio.to_thread(_own_training_rows, ctx, found, handle, embed)
     if own is not None:
         data["dataset"] = own.__dict__
@@ -45,6 +52,35 @@ async def hold_out(ctx: ToolContext, *, offer: dict[str, Any] | None = None) -> 
     notes = "".join(f"\n- {note}" for note in found.notes)
     removed = "".join(f"\n- {count} rows taken out: {reason}" for reason, count in found.removed.items())
     return ToolResult(text, text + notes + removed, data)
+
+
+async def _generated_beside(ctx: ToolContext, referee: Referee, few: list[Row]) -> HeldOutSet | None:
+    """Generated rows for the user's few to correct; None where the teacher cannot write them and the user's will do."""
+    try:
+        return await _fix(ctx, referee, await _generated(ctx), "generated")
+    except (ToolFailure, ProviderError, BudgetExceeded) as failure:
+        if len(few) < FEWEST:
+            raise
+        ctx.progress(f"the user's {len(few)} rows are held out after all: {failure}", 1.0)
+        return None
+
+
+async def _with_teacher(ctx: ToolContext, rows: list[Row]) -> tuple[Row, ...]:
+    """The user's few rows, each with what the teacher says of it: how far its labels can be trusted for the rest."""
+    from p2m.generate.label import label_texts
+
+    assert ctx.teacher is not None
+    said = await label_texts([row.input for row in rows], ctx.task, ctx.teacher, stop=ctx.out_of_time)
+    return tuple(
+        replace(row, meta={**row.meta, "teacher": answer.label}) for row, answer in zip(rows, said, strict=True)
+    )
+
+
+def _check_note(n: int) -> str:
+    return (
+        f"the user's {n} labelled rows are too few to choose a student and to measure it: the teacher wrote the "
+        "held-out rows, and the user's correct what they say"
+    )
 
 
 async def _fix(ctx: ToolContext, referee: Referee, rows: list[Row], source: str) -> HeldOutSet:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from p2m.data.labelled import read_for
 from p2m.data.near import Embed, HeldOutGuard, deduplicate, normalise
-from p2m.data.split import Use, split
+from p2m.data.split import FEW, FEWEST_CHECKS, Use, split
 from p2m.errors import BadInput, P2MError, ToolFailure
 from p2m.evaluate.intervals import wilson
 from p2m.files import digest, file_digest, write_atomic
@@ -24,7 +24,10 @@ _PRECEDENCE = {"generated": 0, "dataset": 1, "user": 2}
 @dataclass(frozen=True)
 class HeldOutSet:
     """``source`` is ``user``, ``dataset:NAME`` or ``generated``; ``leftover`` rows may train; ``removed`` counts rows
-    that are in no split, by reason: ``demonstration``, ``duplicate``, ``contradiction`` (one text, two labels)."""
+    that are in no split, by reason: ``demonstration``, ``duplicate``, ``contradiction`` (one text, two labels).
+
+    ``check`` are a user's few rows beside generated ones: they choose nothing, train nothing, and correct the estimate.
+    """
 
     source: str
     validation: list[Row]
@@ -32,6 +35,7 @@ class HeldOutSet:
     leftover: list[Row]
     removed: dict[str, int]
     notes: tuple[str, ...]
+    check: tuple[Row, ...] = ()
 
 
 def better(new_source: str, old_source: str) -> bool:
@@ -58,6 +62,17 @@ class Referee:
         rows = read_for(task, path)
         return self._fix(task, rows, "user", seed, path, "validation_file" if task.validation else "training_file")
 
+    def few_rows(self, task: TaskSpec) -> list[Row]:
+        """The rows of the task's ``validation`` file where they are too few to hold out but enough to check generated
+        rows with (8 to 39); else none. Raises as ``fix_from_file`` for a file that cannot be read."""
+        if task.validation is None:
+            return []
+        rows = read_for(task, task.validation)
+        if not FEWEST_CHECKS <= len(rows) < FEW:
+            return []
+        clean, _ = self._clean(task, rows, "user")
+        return clean if len(clean) >= FEWEST_CHECKS else []
+
     def fix_from_rows(self, task: TaskSpec, rows: Sequence[Row], source: str, seed: int) -> HeldOutSet:
         """Hold out a dataset's test split (``dataset:NAME``) or rows that the teacher agrees on (``generated``).
 
@@ -68,6 +83,8 @@ class Referee:
     def save(self, held_out: HeldOutSet) -> str:
         """Store both splits; the same rows give the same handle."""
         splits = {"validation": held_out.validation, "test": held_out.test}
+        if held_out.check:
+            splits["check"] = list(held_out.check)
         content = {name: [[r.input, r.output] for r in rows] for name, rows in splits.items()}
         handle = self._store.handle("ho", source=held_out.source, rows=digest(content))
         if self._store.has(handle):
@@ -148,9 +165,18 @@ def open_test(store: Store, handle: str) -> list[Row]:
     return _open(store, handle, "test")
 
 
+def open_check(store: Store, handle: str) -> list[Row]:
+    """The user's few rows beside generated ones, none where there are none: sealed like the test.
+
+    ``meta["teacher"]`` is what the teacher says of a row, where it was asked.
+    """
+    return _open(store, handle, "check") if "check" in store.meta(handle).get("sha256", {}) else []
+
+
 def guard_texts(store: Store, handle: str) -> list[str]:
-    """The inputs of both splits, for ``HeldOutGuard`` and for nothing that is shown."""
-    return [row.input for name in ("validation", "test") for row in _open(store, handle, name)]
+    """The inputs of all splits, for ``HeldOutGuard`` and for nothing that is shown."""
+    held_out = [row for name in ("validation", "test") for row in _open(store, handle, name)]
+    return [row.input for row in (*held_out, *open_check(store, handle))]
 
 
 def _open(store: Store, handle: str, name: str) -> list[Row]:

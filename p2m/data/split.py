@@ -14,6 +14,10 @@ from p2m.rows import Row
 
 # Ten rows leave five to test on, where 4 right means 0.38 to 0.96: fewer says nothing.
 FEWEST = 10
+# Half of fewer than 40 rows can neither choose a student nor say how good it is: where a teacher can write held-out
+# rows, the user's check these. Fewer than 8 check nothing: 8 of 8 right means 0.68 or more.
+FEW = 40
+FEWEST_CHECKS = 8
 
 Use = Literal["validation_file", "training_file", "test_split"]
 """What the rows are: the user's held-out file, the user's training file, or rows that others made to be held out."""

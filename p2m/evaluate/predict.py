@@ -32,10 +32,15 @@ def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     write_atomic(path, "".join(lines))
 
 
-def read_labels(path: Path) -> list[str]:
-    """The labels of predictions that ``write_predictions`` wrote."""
+def read_predictions(path: Path) -> list[Prediction]:
+    """The predictions that ``write_predictions`` wrote."""
     with path.open(encoding="utf-8") as handle:
-        return [json.loads(line)["label"] for line in handle]
+        return [Prediction(**json.loads(line)) for line in handle]
+
+
+def read_labels(path: Path) -> list[str]:
+    """Their labels alone."""
+    return [p.label for p in read_predictions(path)]
 
 
 class Predictor:

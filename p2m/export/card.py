@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from p2m import __version__
+from p2m.evaluate.abstain import Abstention
+from p2m.evaluate.calibration import Calibration
 from p2m.evaluate.intervals import Estimate
+from p2m.evaluate.powered import Correction
+from p2m.evaluate.slices import Slice
 from p2m.files import write_atomic
 from p2m.task.spec import TaskSpec
 
@@ -32,7 +36,8 @@ class CardFacts:
     """What the card says.
 
     ``estimate`` is on the sealed test, whose rows come from ``held_out_source``; ``baselines`` are (system, estimate)
-    on the same rows, or a sample of them as their ``n`` says; ``rows_by_source`` counts training rows.
+    on the same rows, or a sample of them as their ``n`` says; ``rows_by_source`` counts training rows. ``correction``
+    is what the user's few rows say where the test is generated; ``low_slices`` score clearly below the whole.
     """
 
     name: str
@@ -47,6 +52,10 @@ class CardFacts:
     rows_by_source: Mapping[str, int]
     target: float | None = None
     truncated: int = 0
+    calibration: Calibration | None = None
+    abstention: Abstention | None = None
+    correction: Correction | None = None
+    low_slices: tuple[Slice, ...] = ()
 
     @classmethod
     def of(cls, task: TaskSpec, experiment: Any, delivered: Mapping[str, Any]) -> CardFacts:
@@ -64,7 +73,16 @@ class CardFacts:
             rows_by_source=delivered["rows_by_source"],
             target=task.target,
             truncated=delivered.get("truncated", 0),
+            calibration=Calibration(**raw) if (raw := delivered.get("calibration")) else None,
+            abstention=Abstention.of_dict(raw) if (raw := delivered.get("abstain")) else None,
+            correction=Correction.of_dict(raw) if (raw := delivered.get("correction")) else None,
+            low_slices=tuple(part for raw in delivered.get("slices", ()) if (part := Slice.of_dict(raw)).low),
         )
+
+    @property
+    def headline(self) -> Estimate:
+        """The user's own rows where they correct a generated test."""
+        return self.correction.own if self.correction else self.estimate
 
 
 def write_card(folder: Path, facts: CardFacts) -> None:
@@ -77,10 +95,11 @@ def write_card(folder: Path, facts: CardFacts) -> None:
 
 def _header(facts: CardFacts) -> dict[str, Any]:
     base, license = _BASES.get(Path(facts.base).name, (None, None))
-    estimate = facts.estimate
+    estimate = facts.headline
+    rows = "a few rows that the user labelled" if facts.correction else _held_out(facts.held_out_source)
     result = {
         "task": {"type": "text-classification", "name": _line(facts.name)},
-        "dataset": {"type": "held-out", "name": f"sealed test: {_held_out(facts.held_out_source)}", "split": "test"},
+        "dataset": {"type": "held-out", "name": f"sealed test: {rows}", "split": "test"},
         "metrics": [
             {
                 "type": _METRIC_TYPES.get(estimate.metric, estimate.metric),
@@ -108,7 +127,9 @@ def _body(facts: CardFacts) -> str:
         f"{estimate.n} sealed test rows ({_held_out(facts.held_out_source)}). They were fixed before any training, "
         "nothing near-identical to them was trained on, and they were opened once, after this model was chosen."
         + (f" The target was {facts.target:.2f}." if facts.target is not None else ""),
+        *((" ".join(facts.correction.words()),) if facts.correction else ()),
         _baseline_table(facts),
+        *_trust(facts),
         "## What it was trained on",
         f"{total:,} rows:\n\n"
         + "\n".join(f"- {count:,}: {_rows(source)}" for source, count in facts.rows_by_source.items()),
@@ -124,6 +145,14 @@ def _body(facts: CardFacts) -> str:
         _SNIPPET,
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _trust(facts: CardFacts) -> list[str]:
+    """The section on probabilities, none where they were not measured."""
+    if facts.calibration is None:
+        return []
+    abstain = facts.abstention.words() if facts.abstention else "No threshold makes the answers above it reliable."
+    return ["## How far to trust an answer", facts.calibration.words(), abstain]
 
 
 _SNIPPET = """```python
@@ -152,6 +181,12 @@ def _limits(facts: CardFacts) -> list[str]:
         )
     elif facts.held_out_source.startswith("dataset:"):
         limits.append("The test rows come from a public dataset, which may differ from the texts it will meet.")
+    limits += [
+        f"On {part.name} inputs it scores clearly lower: {part.estimate}."
+        if part.by == "length"
+        else f"On rows from `{_line(part.name)}` it scores clearly lower: {part.estimate}."
+        for part in facts.low_slices
+    ]
     counts = facts.rows_by_source
     transformed = sum(n for source, n in counts.items() if source.startswith("transformed:"))
     written = counts.get("generated", 0) + transformed
