@@ -150,8 +150,9 @@ def judge(shape: Shape | None, context: int | None, conditions: Conditions, *, f
     late = False
     if context is not None and (cut := texts.cut(context)):
         if cut > MOST_CUT * len(texts.tokens):
-            return Verdict(f"it reads {context} tokens; {cut} of {_texts(texts)} need more, up to {texts.longest}")
-        notes.append(f"cuts {cut} of {_texts(texts)} at {context} tokens")
+            size = f"the texts have up to {texts.longest}"
+            return Verdict(f"it reads {context} tokens and would cut {cut} of {len(texts.tokens)} texts: {size}")
+        notes.append(f"cuts {cut} of {len(texts.tokens):,} texts at {context} tokens")
     if shape is None:
         return Verdict(None, tuple(notes))
     if machine.memory is not None:
@@ -186,10 +187,6 @@ def _seconds(operations: float, rows: int, texts: Texts, machine: Machine) -> fl
         return None
     # A text has two special tokens, and a batch is padded to its longest.
     return operations * rows * (texts.mean + 2) / (EFFICIENCY * machine.flops)
-
-
-def _texts(texts: Texts) -> str:
-    return f"{len(texts.tokens):,} text{'s' * (len(texts.tokens) != 1)} at hand"
 
 
 def _gb(size: float) -> str:
