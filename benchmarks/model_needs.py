@@ -1,4 +1,4 @@
-"""What a training of the embedded student takes, beside what p2m.catalog.needs reckons: peak memory, an epoch's seconds.
+"""Peak memory and seconds of an epoch of the embedded student, beside what p2m.catalog.needs reckons.
 
     python benchmarks/model_needs.py --json benchmarks/results/model_needs.json
 
@@ -27,23 +27,7 @@ from p2m.rows import Row
 from p2m.train.job import write_job
 from p2m.train.recipe import Method, Recipe
 
-WORDS = [
-    "apple",
-    "bridge",
-    "candle",
-    "doctor",
-    "engine",
-    "forest",
-    "garden",
-    "hammer",
-    "island",
-    "jacket",
-    "kitchen",
-    "ladder",
-    "market",
-    "needle",
-    "orange",
-]
+WORDS = ("apple", "bridge", "candle", "doctor", "engine", "forest", "garden", "hammer", "island", "jacket", "kitchen")
 # The peak of a child's resident memory: ru_maxrss counts kB on Linux.
 CHILD = """
 import json, resource, subprocess, sys

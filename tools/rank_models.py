@@ -25,7 +25,7 @@ def _once(workspace: Workspace, facts: Facts) -> str | None:
 @tool(precondition=_once)
 async def rank_models(ctx: ToolContext) -> ToolResult:
     """Rank the base models that a student can start from, here and on the Hub where it is the catalogue, and say which
-    the task's limits, this machine or the time rule out and why."""
+    the task's limits rule out and why."""
     folder = ctx.catalog.models if ctx.catalog else None
     given = await asyncio.to_thread(conditions, ctx)
     local = await asyncio.to_thread(lambda: rank_local(ctx.task, local_models(folder), given))

@@ -107,13 +107,8 @@ def test_each_rule_says_its_reason() -> None:
 
 
 def test_a_translator_must_know_both_languages_and_fame_does_not_beat_fit() -> None:
-    asked = TaskSpec(
-        name="fr-en",
-        instruction="Translate French sentences into English.",
-        kind="generate",
-        metric="chrf",
-        language="fr",
-    )
+    words = "Translate French sentences into English."
+    asked = TaskSpec(name="fr-en", instruction=words, kind="generate", metric="chrf", language="fr")
     plain = HubModel("a/b", "", 70.0, "marian", False, False, "mit", (), 5, purpose="translation")
     models = [
         replace(plain, id="vi/translator", language=("vi", "en"), downloads=90_000_000),
