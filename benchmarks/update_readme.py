@@ -58,6 +58,8 @@ def tried() -> str:
     """R@5 of benchmarks/retrieval.py with other weights and other counts of use."""
     rows = []
     for path in sorted(RESULTS.glob("retrieval_*.json")):
+        if path.stem == "retrieval_judged":  # other queries, other measures
+            continue
         recall: dict[str, list[str]] = {}
         for r in json.loads(path.read_text(encoding="utf-8"))["rows"]:
             if path.stem.endswith("grid") or r["system"] == "p2m catalog search":
