@@ -14,6 +14,7 @@ from pathlib import Path
 from agent.finding import Finding
 from agent.runs import runs_dir
 from p2m import paths
+from p2m.machine import memory_free
 from p2m.pack import PACK, find
 
 PACKAGES = ("torch", "transformers", "datasets", "huggingface_hub", "openai", "xllamacpp", "textual", "jsonschema")
@@ -100,23 +101,11 @@ def _cpu() -> Finding:
 
 
 def _memory() -> Finding:
-    free = _memory_free()
+    free = memory_free()
     if free is None:
         return Finding("memory", True, False, "this system does not say how much is free")
     fix = f"close something: the embedded models and a training want {MEMORY_BYTES / 1e9:.0f} GB"
     return Finding("memory", free >= MEMORY_BYTES, False, f"{free / 1e9:.1f} GB free", fix)
-
-
-def _memory_free() -> int | None:
-    """Bytes; on Linux with what the kernel would give back, which ``sysconf`` does not count."""
-    try:
-        return int(re.findall(r"^MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)[0]) * 1024
-    except (OSError, IndexError):
-        pass
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):
-        return None
 
 
 def _disk(name: str, folder: Path, wanted: int, variable: str) -> Finding:

@@ -33,6 +33,7 @@ from agent.referee import closing, obligation, referee_tools
 from agent.settings import Settings
 from agent.state import Call, RunState, fold
 from p2m import __version__
+from p2m.catalog.models import any_models
 from p2m.errors import (
     EXIT_BELOW_TARGET,
     EXIT_INTERNAL,
@@ -139,6 +140,7 @@ class _Loop:
             has_person=self.parts.ask is not None,
             generation_ended=self.state.generation_ended,
             examples_left=self.left().examples,
+            has_models=any_models(self.parts.catalog.models if self.parts.catalog else None),
         )
 
     async def close(self) -> None:

@@ -36,7 +36,7 @@ def advise(view: View) -> Step:
     """The next call, its arguments and the reason, from the first rule that applies to what the menu offers."""
     rules = (
         *(_find_data, _transform, _first_data, _check, _choose_base),
-        *(_try_quickly, _train, _look_at_errors, _aim, _more),
+        *(_compare_bases, _try_quickly, _train, _look_at_errors, _aim, _more),
     )
     for rule in rules:
         step = rule(view)
@@ -122,7 +122,18 @@ def _choose_base(view: View) -> Step | None:
         return "rank_models", {}, f"the task asks for {task.student.base}: see whether it may be used"
     if task.language.split("-")[0] != "en":
         return "rank_models", {}, f"the task is in {task.language}: look for a base model that reads it"
+    if view.facts.has_models and task.student.base is None:
+        return "rank_models", {}, "there are base models beside the embedded one: see which may serve"
     return None
+
+
+def _compare_bases(view: View) -> Step | None:
+    """The menu has it where there are two base models or more and nothing is trained."""
+    workspace = view.state.workspace
+    if workspace.experiments or not workspace.datasets:
+        return None
+    count = sum(m["kept"] for m in workspace.models)
+    return "try_models", {}, f"{count} base models may serve: a short trial on the rows says which to start from"
 
 
 def _try_quickly(view: View) -> Step | None:

@@ -31,9 +31,10 @@ def obligation(state: RunState, following: Call | None) -> Call | None:
             return step
     if following is None:
         return None
-    if following.tool in ("generate_batch", "transform_dataset", "fine_tune") and workspace.held_out is None:
+    trains = following.tool in ("fine_tune", "try_models")
+    if (trains or following.tool in ("generate_batch", "transform_dataset")) and workspace.held_out is None:
         return _step(state, "hold_out", {}, "held-out rows are fixed before anything is generated or trained")
-    if following.tool == "fine_tune" and workspace.unjudged and state.task.kind == "classify":
+    if trains and workspace.unjudged and state.task.kind == "classify":
         failed = sum(c.error is not None for c in _tries(state, "judge_data"))
         why = "an imported dataset is measured with a quick head before anything is trained on it"
         # Each change of the held-out rows calls for it anew: only failures count as tries.

@@ -112,6 +112,27 @@ def estimate_line() -> str:
     )
 
 
+def ranking() -> str:
+    """The violations of benchmarks/model_ranking.py, and the first five of each system."""
+    found = json.loads((RESULTS / "model_ranking.json").read_text(encoding="utf-8"))
+    names = ("n", "wrong language", "wrong kind", "too large", "no licence", "any")
+    total = [[system, *(counts[name] for name in names)] for system, counts in found["summary"]["systems"].items()]
+    each = [[r["task"], r["system"], ", ".join(r["models"])] for r in found["rows"]]
+    head = table(["found by", "models", *names[1:5], "violations"], total)
+    return f"{head}\n\n{table(['task', 'found by', 'first five'], each)}"
+
+
+def needs() -> str:
+    """The rows of benchmarks/model_needs.py."""
+    found = json.loads((RESULTS / "model_needs.json").read_text(encoding="utf-8"))
+    rows = []
+    for r in found["rows"]:
+        sizes = [f"{r[name] / 1e9:.2f}" for name in ("reckoned_bytes", "peak_bytes")]
+        times = ["" if r[k] is None else f"{r[k]:.1f}" for k in ("reckoned_epoch_seconds", "epoch_seconds")]
+        rows.append([r["method"], *sizes, *times])
+    return table(["method", "memory reckoned, GB", "measured, GB", "epoch reckoned, s", "measured, s"], rows)
+
+
 def fill(readme: str, name: str, body: str) -> str:
     """``readme`` with what stands between the markers of ``name`` replaced."""
     pattern = rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)"
@@ -140,6 +161,7 @@ def main() -> None:
             ),
         ),
         ("estimate", (("estimate", "estimate", estimate),)),
+        ("models", (("model_ranking", "model_ranking", ranking), ("model_needs", "model_needs", needs))),
     ):
         file = ROOT / "docs" / f"{notes}.md"
         text = file.read_text(encoding="utf-8")

@@ -305,6 +305,25 @@ def test_the_policy_looks_for_a_base_where_the_embedded_one_may_not_do() -> None
             assert advise(view(checked.state, has_catalog=True))[0] == "fine_tune"
 
 
+def test_base_models_are_compared_only_where_there_are_two() -> None:
+    made = Run().call("hold_out", data=HELD_OUT, by="referee")
+    made.call("generate_batch", data={"dataset": {**ROWS, "checked": True}})
+    assert "try_models" not in view(made.state).menu
+    one, other = ({"id": name, "path": f"/{name}", "kept": True} for name in ("x", "y"))
+    made.call("rank_models", data={"models": [one]})
+    assert "try_models" not in view(made.state).menu and advise(view(made.state))[0] == "fine_tune"
+    made.call("rank_models", data={"models": [one, other]})
+    assert advise(view(made.state))[0] == "try_models"
+    made.call("try_models", data={"models": [other, one], "trial": {"winner": "y"}})
+    assert "try_models" not in view(made.state).menu and advise(view(made.state))[0] == "fine_tune"
+
+
+def test_models_beside_the_embedded_one_are_looked_at() -> None:
+    made = Run().call("generate_batch", data={"dataset": {**ROWS, "checked": True}})
+    assert advise(view(made.state))[0] == "fine_tune"
+    assert advise(view(made.state, has_models=True))[0] == "rank_models"
+
+
 def test_after_a_catalogue_that_is_down_the_policy_writes_rows() -> None:
     down = Run().call("search_datasets", "The catalogue could not be searched: no connection", data={"hits": []})
     assert advise(view(down.state, has_catalog=True))[0] == "generate_batch"

@@ -19,6 +19,7 @@ def load_all() -> dict[str, Tool]:
     from tools.rank_models import rank_models
     from tools.search_datasets import search_datasets
     from tools.transform_dataset import transform_dataset
+    from tools.try_models import try_models
 
     every = (
         search_datasets,
@@ -29,6 +30,7 @@ def load_all() -> dict[str, Tool]:
         generate_batch,
         deduplicate,
         check_labels,
+        try_models,
         fine_tune,
         evaluate,
         ask_user,

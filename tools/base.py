@@ -120,6 +120,8 @@ class Facts:
     has_person: bool
     generation_ended: bool = False
     examples_left: int | None = None
+    has_models: bool = False
+    """Whether the person put base models on this machine beside the embedded one."""
 
 
 def _always(workspace: Workspace, facts: Facts) -> str | None:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,9 @@ from p2m.files import digest, file_digest, write_atomic
 from p2m.rows import Row
 from tools.base import Facts, ToolContext, ToolResult, need, tool
 from tools.workspace import Experiment, Score, Workspace
+
+if TYPE_CHECKING:
+    from p2m.train.recipe import Method, Recipe
 
 # What saving, scoring and delivering the student take after a training that uses all the time it is given.
 SECONDS_TO_DELIVER = 60.0
@@ -50,7 +53,6 @@ async def fine_tune(
 ) -> ToolResult:
     """Train a student on the rows in use and the examples, and score it on validation."""
     from p2m.data.referee import open_validation
-    from p2m.train.recipe import Recipe
 
     if ctx.task.kind != "classify":
         raise ToolFailure("precondition", f"a student for the kind {ctx.task.kind} cannot be trained yet")
@@ -58,22 +60,14 @@ async def fine_tune(
     name, folder = await asyncio.to_thread(_base, ctx, base)
     handles = tuple(data) if data else tuple(d.handle for d in ctx.workspace.datasets)
     ctx.progress("checking the rows against the held-out ones", None)
-    training = await asyncio.to_thread(_assemble, ctx, handles)
-    recipe = Recipe(
-        base=str(folder),
-        labels=ctx.task.labels,
-        metric=ctx.task.metric,
-        method=method,
-        seed=ctx.seed,
-        epochs=epochs,
-        seconds=_seconds(ctx),
-    )
+    training = await asyncio.to_thread(assemble, ctx, handles)
+    recipe = recipe_for(ctx, folder, method, epochs=epochs, seconds=_seconds(ctx))
     if learning_rate is not None:
         recipe = replace(recipe, learning_rate=learning_rate)
     model = ctx.store.handle(
         "m",
         rows=digest([[r.input, r.output, r.probs] for r in training.rows]),
-        base=await asyncio.to_thread(_weights_digest, folder),
+        base=await asyncio.to_thread(weights_digest, folder),
         held_out=held_out.handle,
         recipe={k: v for k, v in asdict(recipe).items() if k not in ("base", "seconds")},
     )
@@ -83,15 +77,30 @@ async def fine_tune(
     return _result(ctx, model, handles, validation)
 
 
+def recipe_for(ctx: ToolContext, base: Path, method: Method, *, epochs: int | None, seconds: float | None) -> Recipe:
+    """How a student of the run's task is trained from the model folder ``base``."""
+    from p2m.train.recipe import Recipe
+
+    return Recipe(
+        base=str(base),
+        labels=ctx.task.labels,
+        metric=ctx.task.metric,
+        method=method,
+        seed=ctx.seed,
+        epochs=epochs,
+        seconds=seconds,
+    )
+
+
 @dataclass(frozen=True)
-class _Training:
+class Training:
     """The rows to train on, and how many were taken out, by reason."""
 
     rows: list[Row]
     removed: dict[str, int]
 
 
-def _assemble(ctx: ToolContext, handles: Sequence[str]) -> _Training:
+def assemble(ctx: ToolContext, handles: Sequence[str]) -> Training:
     """The datasets' rows and the demonstrations, once each, without what repeats a held-out row.
 
     Raises ``ToolFailure`` ``precondition`` where a label is left without rows.
@@ -114,7 +123,7 @@ def _assemble(ctx: ToolContext, handles: Sequence[str]) -> _Training:
         raise ToolFailure("precondition", f"no row has the label {named}: generate or import some first")
     removed = {"repeated": len([r for r in rows if r.output in labels]) - len(once)}
     removed["unknown_label"] = sum(row.output not in labels for row in rows)
-    return _Training(admitted.kept, {k: n for k, n in {**removed, **admitted.counts}.items() if n})
+    return Training(admitted.kept, {k: n for k, n in {**removed, **admitted.counts}.items() if n})
 
 
 def _base(ctx: ToolContext, asked: str | None) -> tuple[str, Path]:
@@ -125,7 +134,7 @@ def _base(ctx: ToolContext, asked: str | None) -> tuple[str, Path]:
     ranked = {m["id"]: m for m in ctx.workspace.models if m["kept"]}
     wanted = asked or ctx.task.student.base or DEFAULT_BASE
     if asked is not None and asked in ranked:
-        return asked, _fetched(ctx, ranked[asked])
+        return asked, fetched(ctx, ranked[asked])
     if asked is None and ranked:
         return _first_fetched(ctx, list(ranked.values()))
     if wanted in pack.NAMES:
@@ -141,13 +150,13 @@ def _first_fetched(ctx: ToolContext, ranked: list[dict[str, Any]]) -> tuple[str,
     """The best ranked model that can be had: a Hub that fails must not leave a run without a student."""
     for model in ranked[:-1]:
         try:
-            return model["id"], _fetched(ctx, model)
+            return model["id"], fetched(ctx, model)
         except P2MError as error:
             ctx.progress(f"{model['id']} cannot be fetched ({clean(error, 200)}): taking the next", 1.0)
-    return ranked[-1]["id"], _fetched(ctx, ranked[-1])
+    return ranked[-1]["id"], fetched(ctx, ranked[-1])
 
 
-def _fetched(ctx: ToolContext, model: dict[str, Any]) -> Path:
+def fetched(ctx: ToolContext, model: dict[str, Any]) -> Path:
     """The folder of a ranked model; one of the Hub is downloaded at the commit it was ranked at."""
     from p2m.catalog.hub_models import OffersModels
     from p2m.catalog.safety import Refused
@@ -163,7 +172,7 @@ def _fetched(ctx: ToolContext, model: dict[str, Any]) -> Path:
         raise ToolFailure("invalid_args", clean(f"{refused}. Choose another base", 400)) from refused
 
 
-def _weights_digest(folder: Path) -> str:
+def weights_digest(folder: Path) -> str:
     return digest([[f.name, file_digest(f)] for f in sorted(folder.glob("*.safetensors"))])
 
 
@@ -173,7 +182,7 @@ def _seconds(ctx: ToolContext) -> float | None:
 
 
 async def _train(
-    ctx: ToolContext, model: str, recipe: Any, base: str, training: _Training, validation: list[Row]
+    ctx: ToolContext, model: str, recipe: Any, base: str, training: Training, validation: list[Row]
 ) -> None:
     from p2m.train.child import run_child
     from p2m.train.job import write_job

@@ -7,10 +7,12 @@ from typing import Any
 
 from p2m.catalog.hub_models import OffersModels, RankedHub, entry
 from p2m.catalog.models import Ranked, local_models, rank_local, speaks
+from p2m.catalog.needs import Conditions
 from p2m.catalog.untrusted import clean
 from p2m.errors import P2MError
 from p2m.task.spec import TaskSpec
 from tools.base import Facts, ToolContext, ToolResult, tool
+from tools.conditions import conditions
 from tools.workspace import Workspace
 
 DROPPED_SHOWN = 8
@@ -25,8 +27,9 @@ async def rank_models(ctx: ToolContext) -> ToolResult:
     """Rank the base models that a student can start from, here and on the Hub where it is the catalogue, and say which
     the task's limits rule out and why."""
     folder = ctx.catalog.models if ctx.catalog else None
-    local = await asyncio.to_thread(lambda: rank_local(ctx.task, local_models(folder)))
-    hub, trouble = await asyncio.to_thread(_of_hub, ctx)
+    given = await asyncio.to_thread(conditions, ctx)
+    local = await asyncio.to_thread(lambda: rank_local(ctx.task, local_models(folder), given))
+    hub, trouble = await asyncio.to_thread(_of_hub, ctx, given)
     kept, dropped = _joined(ctx.task, local, hub)
     if kept:
         lines = [f"Start from {clean(kept[0]['id'], 80)}."]
@@ -42,12 +45,12 @@ async def rank_models(ctx: ToolContext) -> ToolResult:
     return ToolResult("\n".join(lines), "\n".join(f"- {line}" for line in lines), {"models": [*kept, *dropped]})
 
 
-def _of_hub(ctx: ToolContext) -> tuple[list[RankedHub], str]:
+def _of_hub(ctx: ToolContext, given: Conditions) -> tuple[list[RankedHub], str]:
     """The Hub's models, or why there are none: a Hub that fails leaves the local ones."""
     if not isinstance(ctx.catalog, OffersModels):
         return [], ""
     try:
-        return ctx.catalog.base_models.rank(ctx.task), ""
+        return ctx.catalog.base_models.rank(ctx.task, given), ""
     except P2MError as error:
         return [], str(error)
 
@@ -55,12 +58,14 @@ def _of_hub(ctx: ToolContext) -> tuple[list[RankedHub], str]:
 def _joined(
     task: TaskSpec, local: list[Ranked], hub: list[RankedHub]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """What is kept and what is dropped. What is here comes before what has to be fetched, unless the task names that or
-    nothing here is made for the task's language."""
+    """What is kept and what is dropped. What is here comes before what has to be fetched, unless the task names that,
+    nothing here is made for the task's language, or what is here has not the memory or the time."""
 
-    def place(entry: dict[str, Any]) -> tuple[bool, bool]:
-        asked = task.student.base is not None and task.student.base in (entry["id"], entry["path"])
-        return not asked, entry.pop("last")
+    def place(model: dict[str, Any]) -> tuple[bool, bool, bool]:
+        return not model["asked"], model["late"], model.pop("last")
+
+    def asked(model: dict[str, Any]) -> bool:
+        return task.student.base is not None and task.student.base in (model["id"], model["path"])
 
     kept = [
         {**_here(r), "last": bool(hub) and speaks(r.model.language, task.language) is False} for r in local if r.kept
@@ -68,7 +73,7 @@ def _joined(
     kept += [{**entry(r), "why": clean(r.why), "last": False} for r in hub if r.kept]
     dropped = [_here(r) for r in local if not r.kept]
     dropped += [{**entry(r), "why": clean(r.why)} for r in hub if not r.kept]
-    return sorted(kept, key=place), dropped
+    return sorted(({**m, "asked": asked(m)} for m in kept), key=place), dropped
 
 
 def _here(ranked: Ranked) -> dict[str, Any]:
@@ -79,4 +84,5 @@ def _here(ranked: Ranked) -> dict[str, Any]:
         "parameters_m": None if model.parameters_m is None else round(model.parameters_m, 1),
         "why": clean(ranked.why),
         "kept": ranked.kept,
+        "late": ranked.late,
     }

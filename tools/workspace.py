@@ -2,7 +2,7 @@
 
 The loop applies each finished call's ``data`` here, live and on resume alike, so a workspace is never stored.
 A tool's ``data`` may hold any of these keys: ``held_out``, ``baselines``, ``hits``, ``inspected``, ``advised``,
-``imported`` (dataset ids), ``dataset`` (with ``replaces``), ``datasets`` (several of these), ``models``,
+``imported`` (dataset ids), ``dataset`` (with ``replaces``), ``datasets`` (several of these), ``models``, ``trial``,
 ``experiment``, ``analysis``, ``answer``, ``worth`` (a list of ``{"handle", "worth"}``), ``rejected`` (a list of
 ``{"dataset", "worth"}``, with ``handle`` where the rows were in use), ``proposed`` (``{"dataset", "mapping"}``).
 """
@@ -111,6 +111,8 @@ class Workspace:
     datasets: tuple[DataInfo, ...] = ()
     """Training data in use; a dataset that replaced another stands in its place."""
     models: tuple[dict[str, Any], ...] = ()
+    trial: dict[str, Any] | None = None
+    """How the base models did against each other: ``{"winner", "decided", "why", "seconds", "attempts": [...]}``."""
     experiments: tuple[Experiment, ...] = ()
     analysis: dict[str, Any] | None = None
     """The last ``evaluate``: ``{"model", "confusions": [[gold, predicted, count]...], "weak": [label...]}``."""
@@ -181,6 +183,8 @@ class Workspace:
             after = replace(after, proposed={**after.proposed, given["dataset"]: given["mapping"]})
         if "models" in data:
             after = replace(after, models=tuple(data["models"]))
+        if "trial" in data:
+            after = replace(after, trial=data["trial"])
         if "experiment" in data:
             raw = data["experiment"]
             made = Experiment(**{**raw, "data": tuple(raw["data"]), "score": Score(**raw["score"])})

@@ -55,7 +55,8 @@ class Result:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything in a report. ``confusion`` is ``{"labels", "matrix"}``, rows gold, columns predicted."""
+    """Everything in a report. ``trial`` is of the base models, as in the workspace; ``confusion`` is
+    ``{"labels", "matrix"}``, rows gold, columns predicted."""
 
     task: TaskSpec
     run: str
@@ -65,6 +66,7 @@ class Report:
     held_out: str
     held_out_notes: tuple[str, ...]
     comparisons: tuple[Comparison, ...]
+    trial: dict[str, Any] | None
     experiments: tuple[Experiment, ...]
     delivered: str | None
     sources: tuple[Source, ...]
@@ -103,6 +105,7 @@ def gather(run_dir: Path, state: RunState, store: Store) -> Report:
         held_out=source_words(held_out.source, state.task) if held_out else "",
         held_out_notes=_notes(store, held_out.handle) if held_out else (),
         comparisons=comparisons,
+        trial=workspace.trial,
         experiments=workspace.experiments,
         delivered=delivery.get("model"),
         sources=sources_of(state, store, delivery.get("rows_by_source")),

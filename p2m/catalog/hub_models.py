@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -18,18 +18,16 @@ from p2m.catalog.cards import front_matter, languages, license_of
 from p2m.catalog.hubclient import HubClient, RepoInfo
 from p2m.catalog.labels import unit, words
 from p2m.catalog.models import is_encoder, read_json, read_model, speaks
+from p2m.catalog.needs import Conditions, Shape, Verdict, context_of, judge, of_task, shape_of
+from p2m.catalog.purpose import PIPELINES, languages_asked, languages_named, suits_purpose
 from p2m.errors import BadInput
 from p2m.task.spec import TaskSpec
 
-# A classifier that somebody has fine-tuned is no base: it may have been trained on the rows that are held out here.
-PIPELINES = ("sentence-similarity", "fill-mask", "feature-extraction")
 LISTED = 30
 CLOSER_LOOK = 6
 CONFIG_BYTES = 1_000_000
 DEFAULT_MAX_PARAMETERS_M = 300.0
 """Where the task sets no limit: what two CPU cores fine-tune on a few hundred rows within minutes."""
-CHARS_PER_TOKEN = 4
-LONGEST_NEEDED = 512
 _WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
 _BESIDE = re.compile(
     r"config\.json|README\.md|tokenizer(_config)?\.json|special_tokens_map\.json|added_tokens\.json|vocab\.(txt|json)"
@@ -56,24 +54,27 @@ class HubModel:
     own_code: bool = False
     purpose: str = ""
     context: int | None = None
+    shape: Shape | None = None
     about: str = ""
     similarity: float = 0.0
 
 
 @dataclass(frozen=True)
 class RankedHub:
-    """``score`` in [0, 1] is of the kept ones."""
+    """``score`` in [0, 1] is of the kept ones; a ``late`` one can serve, but comes after all that have the memory and
+    the time."""
 
     model: HubModel
     kept: bool
     why: str
     score: float = 0.0
+    late: bool = False
 
 
 class BaseModels(Protocol):
     """Where base models are found and fetched."""
 
-    def rank(self, task: TaskSpec) -> list[RankedHub]: ...
+    def rank(self, task: TaskSpec, conditions: Conditions | None = None) -> list[RankedHub]: ...
 
     def fetch(self, model: str, revision: str) -> Path: ...
 
@@ -92,23 +93,11 @@ class HubModels:
     def __init__(self, client: HubClient, embed: Embed | None, settings: safety.Settings) -> None:
         self.client, self.embed, self.settings = client, embed, settings
 
-    def rank(self, task: TaskSpec) -> list[RankedHub]:
-        """Candidates from the listings of the task's language, judged by rules, a closer look at the best, then
-        evidence. First the kept ones, best first. Raises ``HubError``."""
+    def rank(self, task: TaskSpec, conditions: Conditions | None = None) -> list[RankedHub]:
+        """Candidates from the listings of the task's language, as ``rank_candidates`` orders them. Raises
+        ``HubError``."""
         listed = [described(info) for info in self._listed(task)]
-        judged = [(m, excluded(task, m, self.settings)) for m in listed]
-        passed = sorted((m for m, why in judged if why is None), key=lambda m: -_score(task, m))
-        closer = [self._look(m) for m in passed[:CLOSER_LOOK]]
-        closer = with_similarity(task, closer, self.embed)
-        dropped = [RankedHub(m, False, why) for m, why in judged if why is not None]
-        kept = []
-        for model in closer:
-            if why := excluded(task, model, self.settings):
-                dropped.append(RankedHub(model, False, why))
-            else:
-                kept.append(RankedHub(model, True, _why(task, model), round(_score(task, model), 3)))
-        asked = task.student.base
-        return [*sorted(kept, key=lambda r: (r.model.id != asked, -r.score, r.model.id)), *dropped]
+        return rank_candidates(task, listed, self.settings, self.embed, look=self._look, conditions=conditions)
 
     def fetch(self, model: str, revision: str) -> Path:
         """A folder with the safetensors, configuration and tokenizer of ``model`` at a commit; nothing else of it is
@@ -130,7 +119,7 @@ class HubModels:
     def _listed(self, task: TaskSpec) -> list[RepoInfo]:
         tongue = task.language.lower().split("-")[0]
         found: dict[str, RepoInfo] = {}
-        for pipeline in PIPELINES:
+        for pipeline in PIPELINES[task.kind]:
             for tags in [[tongue]] + ([["multilingual"]] if tongue != "en" else []):
                 for info in self.client.models(pipeline=pipeline, tags=tags, limit=LISTED):
                     found.setdefault(info.id, info)
@@ -147,15 +136,42 @@ class HubModels:
             config = read_json(self.client.file("model", model.id, model.revision, "config.json"))
         except (BadInput, safety.Refused):
             return replace(model, safe=False)
-        positions = config.get("max_position_embeddings")
         about = model.about
         try:
             readme = self.client.file("model", model.id, model.revision, "README.md")
             about = f"{about} {front_matter(readme)[1][:2000]}"
         except (BadInput, safety.Refused):
             pass
-        context = positions if isinstance(positions, int) else None
-        return replace(model, context=context, about=about, own_code=model.own_code or bool(config.get("auto_map")))
+        shape = shape_of(model.parameters_m, config) if model.parameters_m else None
+        own_code = model.own_code or bool(config.get("auto_map"))
+        return replace(model, context=context_of(config), shape=shape, about=about, own_code=own_code)
+
+
+def rank_candidates(
+    task: TaskSpec,
+    models: Sequence[HubModel],
+    settings: safety.Settings,
+    embed: Embed | None,
+    *,
+    look: Callable[[HubModel], HubModel] = lambda model: model,
+    closer: int = CLOSER_LOOK,
+    conditions: Conditions | None = None,
+) -> list[RankedHub]:
+    """Rules first; then a closer ``look`` at the ``closer`` best of those that pass, by the words of their listing;
+    then the rules again and the evidence. First the kept ones, best first, then the others with the rule."""
+    judged = [(m, excluded(task, m, settings, conditions)) for m in models]
+    passed = with_similarity(task, [m for m, why in judged if why is None], None)
+    passed.sort(key=lambda m: (m.id != task.student.base, -_score(task, m), m.id))
+    dropped = [RankedHub(m, False, why) for m, why in judged if why is not None]
+    kept = []
+    for model in with_similarity(task, [look(m) for m in passed[:closer]], embed):
+        if why := excluded(task, model, settings, conditions):
+            dropped.append(RankedHub(model, False, why))
+        else:
+            needs = _needs(task, model, conditions)
+            score = round(_score(task, model), 3)
+            kept.append(RankedHub(model, True, _why(task, model, needs), score, needs.late))
+    return [*sorted(kept, key=lambda r: (r.model.id != task.student.base, r.late, -r.score, r.model.id)), *dropped]
 
 
 def described(info: RepoInfo) -> HubModel:
@@ -180,7 +196,9 @@ def described(info: RepoInfo) -> HubModel:
     )
 
 
-def excluded(task: TaskSpec, model: HubModel, settings: safety.Settings) -> str | None:
+def excluded(
+    task: TaskSpec, model: HubModel, settings: safety.Settings, conditions: Conditions | None = None
+) -> str | None:
     """The first rule that speaks against a model, or None."""
     limits = task.student
     asked = limits.base == model.id
@@ -191,12 +209,12 @@ def excluded(task: TaskSpec, model: HubModel, settings: safety.Settings) -> str 
         return "remote_code rule: it needs its own code to be run (auto_map)"
     if model.gated and not settings.allow_gated:
         return "gated rule: its owner gives it to those who asked"
-    if task.kind == "classify" and not model.encoder:
+    if (task.kind == "classify" and not model.encoder) or (task.kind == "generate" and model.encoder):
         return f"a {model.model_type} model cannot {task.kind}"
-    if not asked and model.purpose and model.purpose not in PIPELINES:
+    if not asked and not suits_purpose(task, model.purpose):
         return f"it is made for {model.purpose}, not to be trained further"
-    if not asked and not speaks(model.language, task.language):
-        return f"its language is {'/'.join(model.language[:4]) or 'not stated'}, the task's is {task.language}"
+    if not asked and (foreign := _foreign(task, model)):
+        return foreign
     if limits.licenses is not None and model.license not in limits.licenses:
         return f"its licence is {model.license or 'not stated'}; allowed are {', '.join(limits.licenses)}"
     try:
@@ -207,14 +225,22 @@ def excluded(task: TaskSpec, model: HubModel, settings: safety.Settings) -> str 
         return "the Hub does not say how many parameters it has"
     if model.parameters_m > most:
         return f"{model.parameters_m:.0f}M parameters; the limit is {most:g}M"
-    if model.context is not None and model.context < needed_tokens(task):
-        return f"it reads {model.context} tokens; the task's examples need {needed_tokens(task)}"
-    return None
+    return _needs(task, model, conditions).problem
 
 
-def needed_tokens(task: TaskSpec) -> int:
-    """Tokens of the task's longest example, roughly; no more than a classifier here ever reads."""
-    return min(LONGEST_NEEDED, max((len(e.input) for e in task.examples), default=0) // CHARS_PER_TOKEN)
+def _needs(task: TaskSpec, model: HubModel, conditions: Conditions | None) -> Verdict:
+    return judge(model.shape, model.context, conditions or of_task(task), fetched=True)
+
+
+def _foreign(task: TaskSpec, model: HubModel) -> str:
+    """Why a model does not know the languages of the task; empty where it does. A writer that states none and names
+    none is taken for English: of those that write code, hardly one states a language."""
+    asked = languages_asked(task)
+    stated = model.language or languages_named(model.id) or (("en",) if task.kind == "generate" else ())
+    missing = [code for code in asked if not speaks(stated, code)]
+    if not missing:
+        return ""
+    return f"its language is {'/'.join(stated[:4]) or 'not stated'}, the task's is {' and '.join(asked)}"
 
 
 def with_similarity(task: TaskSpec, models: Sequence[HubModel], embed: Embed | None) -> list[HubModel]:
@@ -232,7 +258,7 @@ def with_similarity(task: TaskSpec, models: Sequence[HubModel], embed: Embed | N
 def _score(task: TaskSpec, model: HubModel) -> float:
     most = task.student.max_parameters_m or DEFAULT_MAX_PARAMETERS_M
     return (
-        0.40 * _devotion(model, task.language)
+        0.40 * _devotion(task, model)
         + 0.25 * model.similarity
         + 0.20 * model.sentence_encoder
         + 0.10 * min(math.log10(1 + model.downloads) / 7, 1.0)
@@ -240,23 +266,24 @@ def _score(task: TaskSpec, model: HubModel) -> float:
     )
 
 
-def _devotion(model: HubModel, language: str) -> float:
+def _devotion(task: TaskSpec, model: HubModel) -> float:
     """A vocabulary shared with many languages has few pieces for each."""
     stated = {code.split("-")[0] for code in model.language}
-    if stated == {language.lower().split("-")[0]}:
+    if stated == set(languages_asked(task)):
         return 1.0
     return 0.7 if 0 < len(stated) <= 5 and not stated & {"multilingual", "mul"} else 0.5
 
 
-def _why(task: TaskSpec, model: HubModel) -> str:
+def _why(task: TaskSpec, model: HubModel, needs: Verdict) -> str:
     reasons = [
         "the task asks for it" if task.student.base == model.id else "",
         "a sentence encoder" if model.sentence_encoder else f"a {model.model_type} model",
         f"{model.parameters_m:.0f}M parameters" if model.parameters_m and model.parameters_m >= 1 else "",
         model.license,
-        f"language {'/'.join(model.language[:3])}{' and more' if len(model.language) > 3 else ''}",
+        f"language {'/'.join(model.language[:3]) or 'not stated'}{' and more' if len(model.language) > 3 else ''}",
         f"similarity {model.similarity:.2f}",
         f"{model.downloads:,} downloads",
+        *needs.notes,
     ]
     return ", ".join(r for r in reasons if r)
 
@@ -265,4 +292,5 @@ def entry(ranked: RankedHub) -> dict[str, Any]:
     """As the workspace keeps it; ``path`` is empty until it is fetched."""
     model = ranked.model
     size = None if model.parameters_m is None else round(model.parameters_m, 1)
-    return {"id": model.id, "path": "", "revision": model.revision, "parameters_m": size, "kept": ranked.kept}
+    said = {"id": model.id, "path": "", "revision": model.revision, "parameters_m": size}
+    return {**said, "kept": ranked.kept, "late": ranked.late}

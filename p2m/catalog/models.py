@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from p2m.catalog.cards import front_matter, languages, license_of
+from p2m.catalog.needs import Conditions, Shape, Verdict, context_of, judge, of_task, shape_of
 from p2m.errors import BadInput
 from p2m.task.spec import Kind, TaskSpec
 
@@ -24,7 +25,7 @@ roberta-prelayernorm xlm-roberta xlm-roberta-xl
 @dataclass(frozen=True)
 class LocalModel:
     """A model folder. ``parameters_m`` in millions, None where no safetensors file says; ``encoder`` says that it can
-    be a classifier; ``problem`` is why it can never be loaded here."""
+    be a classifier; ``context`` is how many tokens it reads; ``problem`` is why it can never be loaded here."""
 
     id: str
     path: Path
@@ -35,13 +36,18 @@ class LocalModel:
     license: str
     language: tuple[str, ...]
     problem: str | None = None
+    shape: Shape | None = None
+    context: int | None = None
 
 
 @dataclass(frozen=True)
 class Ranked:
+    """``late``: it can serve, but comes after all that have the memory and the time."""
+
     model: LocalModel
     kept: bool
     why: str
+    late: bool = False
 
 
 def local_models(extra: Path | None = None) -> list[LocalModel]:
@@ -52,13 +58,26 @@ def local_models(extra: Path | None = None) -> list[LocalModel]:
     if folder := pack.find(PACK_STUDENT):
         # The pack pins the files of one model, whose card (Apache-2.0, English) is not among them.
         found.append(read_model(folder, PACK_STUDENT, license="apache-2.0", language=("en",)))
-    places = [Path(os.environ["P2M_MODELS"])] if os.environ.get("P2M_MODELS") else []
-    for place in [*places, *([extra] if extra else [])]:
-        configs = sorted([*place.glob("*/config.json"), *place.glob("*/*/config.json")])
+    for place in _places(extra):
+        configs = _configs(place)
         known = {m.path for m in found}
         folders = [c.parent for c in configs if c.parent.resolve().is_relative_to(place.resolve())]
         found += [read_model(f, str(f.relative_to(place))) for f in folders if f.resolve() not in known]
     return found
+
+
+def any_models(extra: Path | None = None) -> bool:
+    """Whether there is a model in these folders, beside the pack's."""
+    return any(_configs(place) for place in _places(extra))
+
+
+def _places(extra: Path | None) -> list[Path]:
+    named = os.environ.get("P2M_MODELS")
+    return [*([Path(named)] if named else []), *([extra] if extra else [])]
+
+
+def _configs(place: Path) -> list[Path]:
+    return sorted([*place.glob("*/config.json"), *place.glob("*/*/config.json")])
 
 
 def read_model(folder: Path, name: str, *, license: str = "", language: tuple[str, ...] = ()) -> LocalModel:
@@ -75,7 +94,11 @@ def read_model(folder: Path, name: str, *, license: str = "", language: tuple[st
     kind = str(config.get("model_type") or "unknown")
     pooled = (folder / "modules.json").is_file()
     encoder = is_encoder(kind, config)
-    return LocalModel(name, folder.resolve(), parameters, kind, encoder, pooled, license, language, problem)
+    shape = shape_of(parameters, config) if parameters else None
+    context = context_of(config)
+    return LocalModel(
+        name, folder.resolve(), parameters, kind, encoder, pooled, license, language, problem, shape, context
+    )
 
 
 def is_encoder(model_type: str, config: Mapping[str, Any]) -> bool:
@@ -83,18 +106,22 @@ def is_encoder(model_type: str, config: Mapping[str, Any]) -> bool:
     return model_type in _ENCODERS.split() and not config.get("is_decoder") and not config.get("is_encoder_decoder")
 
 
-def rank_local(task: TaskSpec, models: list[LocalModel]) -> list[Ranked]:
-    """First those that may serve ``task``, best first, then those that may not, each with the reason.
+def rank_local(task: TaskSpec, models: list[LocalModel], conditions: Conditions | None = None) -> list[Ranked]:
+    """First those that may serve ``task`` under ``conditions``, best first, then those that may not, each with the
+    reason.
 
     Best is: the one the task names, then one that states the task's language, then sentence encoders (they need
-    fewest rows), then the larger. Where every candidate is stated to be of another language, the best of them is
-    kept with a warning, because the run would otherwise have no student.
+    fewest rows), then the larger; one that has not the memory or the time comes after all that have. Where every
+    candidate is stated to be of another language, the best of them is kept with a warning, because the run would
+    otherwise have no student.
     """
-    judged = [(m, _excluded(task, m)) for m in models]
-    passed = [m for m, reason in judged if reason is None]
-    speaking = [m for m in passed if speaks(m.language, task.language) is not False]
-    kept = speaking or sorted(passed, key=lambda m: _order(task, m))[:1]
-    ranked = [Ranked(m, True, _why(task, m)) for m in sorted(kept, key=lambda m: _order(task, m))]
+    needs = {m.path: judge(m.shape, m.context, conditions or of_task(task), fetched=False) for m in models}
+    judged = [(m, _excluded(task, m) or needs[m.path].problem) for m in models]
+    passed = sorted(
+        (m for m, reason in judged if reason is None), key=lambda m: _order(task, m, late=needs[m.path].late)
+    )
+    kept = [m for m in passed if speaks(m.language, task.language) is not False] or passed[:1]
+    ranked = [Ranked(m, True, _why(task, m, needs[m.path]), needs[m.path].late) for m in kept]
     for model, reason in judged:
         if model not in kept:
             why = reason or f"its language is {'/'.join(model.language)}, the task's is {task.language}"
@@ -102,10 +129,11 @@ def rank_local(task: TaskSpec, models: list[LocalModel]) -> list[Ranked]:
     return ranked
 
 
-def _order(task: TaskSpec, model: LocalModel) -> tuple[Any, ...]:
+def _order(task: TaskSpec, model: LocalModel, *, late: bool) -> tuple[Any, ...]:
     asked = task.student.base in (model.id, str(model.path))
     return (
         not asked,
+        late,
         not speaks(model.language, task.language),
         not model.sentence_encoder,
         -(model.parameters_m or 0),
@@ -138,7 +166,7 @@ def speaks(stated_languages: Iterable[str], language: str) -> bool | None:
     return language.lower().split("-")[0] in stated or bool(stated & {"multilingual", "mul"})
 
 
-def _why(task: TaskSpec, model: LocalModel) -> str:
+def _why(task: TaskSpec, model: LocalModel, found: Verdict) -> str:
     suits = speaks(model.language, task.language)
     reasons = [
         "the task asks for it" if task.student.base in (model.id, str(model.path)) else "",
@@ -147,6 +175,7 @@ def _why(task: TaskSpec, model: LocalModel) -> str:
         model.license or "licence not stated",
         f"language {'/'.join(model.language[:3])}" if model.language else "language not stated",
         f"but nothing here is made for {task.language}: expect less" if suits is False else "",
+        *found.notes,
     ]
     return ", ".join(r for r in reasons if r)
 

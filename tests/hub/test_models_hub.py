@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from p2m.catalog.hub import HubCatalog
-from p2m.catalog.hub_models import HubModel, excluded
+from p2m.catalog.hub_models import HubModel, excluded, rank_candidates
 from p2m.catalog.hubclient import HubClient, HubError
 from p2m.catalog.safety import Refused, Settings
 from p2m.task.spec import Example, StudentLimits, TaskSpec
@@ -87,7 +87,7 @@ def test_a_french_task_gets_a_french_encoder_not_a_famous_translator(hub: Loopba
     assert "400M parameters; the limit is 200M" in why["fr/huge"]
     assert "pickle rule" in why["fr/pickle"] and "remote_code rule" in why["fr/code"]
     assert "gated rule" in why["fr/gated"] and "licence" in why["fr/unlicensed"]
-    assert "reads 32 tokens; the task's examples need 125" in why["fr/short"]
+    assert "reads 32 tokens and would cut 1 of 1 texts: the texts have up to 125" in why["fr/short"]
     assert not [p for p in hub.paths() if p.endswith(".safetensors")], "nothing is downloaded to be ranked"
 
 
@@ -104,6 +104,26 @@ def test_each_rule_says_its_reason() -> None:
     assert excluded(task(), replace(model, license="other"), Settings(allow_unknown_license=True)) is None
     assert "how many parameters" in str(excluded(task(), replace(model, parameters_m=None), Settings()))
     assert "300M" in str(excluded(task(), replace(model, parameters_m=500.0), Settings()))
+
+
+def test_a_translator_must_know_both_languages_and_fame_does_not_beat_fit() -> None:
+    words = "Translate French sentences into English."
+    asked = TaskSpec(name="fr-en", instruction=words, kind="generate", metric="chrf", language="fr")
+    plain = HubModel("a/b", "", 70.0, "marian", False, False, "mit", (), 5, purpose="translation")
+    models = [
+        replace(plain, id="vi/translator", language=("vi", "en"), downloads=90_000_000),
+        replace(plain, id="fr/to-vi", language=("fr", "vi"), downloads=90_000_000),
+        replace(plain, id="famous/all", language=("en", "fr", "de", "vi", "zh", "ja"), downloads=90_000_000),
+        replace(plain, id="small/fr-en", language=("fr", "en"), about="translates French sentences into English"),
+        replace(plain, id="famous/summaries", language=("fr", "en"), purpose="summarization", downloads=90_000_000),
+        replace(plain, id="no/words"),
+    ]
+    ranked = rank_candidates(asked, models, Settings(), None)
+    assert [r.model.id for r in ranked if r.kept] == ["small/fr-en", "famous/all"]
+    why = {r.model.id: r.why for r in ranked if not r.kept}
+    assert why["vi/translator"] == "its language is vi/en, the task's is fr and en"
+    assert "language is fr/vi" in why["fr/to-vi"] and "made for summarization" in why["famous/summaries"]
+    assert "no/words" in why
 
 
 def test_only_what_trains_is_fetched_and_pinned(hub: LoopbackHub, tmp_path: Path) -> None:
