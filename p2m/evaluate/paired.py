@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from p2m.evaluate.metrics import Answer, chrf_over_rows, macro_f1_over_rows, right, score
+from p2m.evaluate.metrics import Answer, over_rows
 from p2m.task.spec import Metric
-
-if TYPE_CHECKING:
-    import numpy as np
 
 RESAMPLES = 2000
 
@@ -32,22 +28,8 @@ def difference(
     import numpy as np
 
     n = len(golds)
-    gap = score(metric, golds, first, labels) - score(metric, golds, second, labels)
-    one, other = (_over_rows(metric, golds, answers, labels) for answers in (first, second))
+    one, other = (over_rows(metric, golds, answers, labels) for answers in (first, second))
+    gap = float(one(np.arange(n)) - other(np.arange(n)))
     index = np.random.default_rng(seed).integers(n, size=(RESAMPLES, n))
     low, high = np.quantile(one(index) - other(index), (0.025, 0.975))
     return gap, min(gap, float(low)), max(gap, float(high))
-
-
-def _over_rows(
-    metric: Metric, golds: Sequence[str], answers: Sequence[Answer], labels: Sequence[str]
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Row indices of shape (..., n) to values of shape (...)."""
-    import numpy as np
-
-    if metric in ("accuracy", "exact_match"):
-        hits = np.array(right(metric, golds, answers), dtype=float)
-        return lambda index: hits[index].mean(-1)
-    if metric == "macro_f1":
-        return macro_f1_over_rows(golds, answers, labels)
-    return chrf_over_rows(golds, answers, None)
