@@ -51,7 +51,7 @@ def measure(base: Path, method: Method, rows: list[Row], seed: int) -> dict[str,
 def main() -> None:
     args = options(__doc__ or "")
     rng = random.Random(args.seed)
-    texts = [" ".join(rng.choices(WORDS, k=250)) for _ in range(48 if args.fast else 160)]
+    texts = [" ".join(rng.choices(WORDS, k=250)) for _ in range(32 if args.fast else 160)]
     rows = [Row(text, "ab"[i % 2], "generated") for i, text in enumerate(texts)]
     base = pack.require(PACK_STUDENT)
     shape = read_model(base, PACK_STUDENT).shape

@@ -4,8 +4,8 @@ Memory is that of ``p2m.train.fit``: float32 weights, gradients and Adam's two m
 which do not train, the best weights so far and their next copy, and the activations of a batch. Activations are 34
 bytes a token, layer and hidden unit at half precision (Korthikanti et al. 2022, "Reducing Activation Recomputation in
 Large Transformer Models", without the attention matrices, which are never whole here). An epoch is six operations a
-parameter and token (Kaplan et al. 2020, "Scaling Laws for Neural Language Models"). docs/models.md compares both with
-what was measured.
+parameter and token (Kaplan et al. 2020, "Scaling Laws for Neural Language Models"). benchmarks/model_needs.py
+compares both with what is measured.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ WEIGHT, GRADIENT, MOMENTS = 4, 4, 8
 ACTIVATION = 2 * 34
 TRANSIENT = 80
 """Bytes a token and hidden unit of one layer, where nothing is kept for a backward pass."""
-BATCHES_IN_FLIGHT = 1
 EFFICIENCY = 0.5
 """The share of a large matrix product's speed that training reaches with short texts in small batches."""
 MOST_CUT = 0.5
