@@ -95,6 +95,7 @@ class CatalogIndex:
         self,
         queries: Sequence[str],
         *,
+        source: str = "",
         kind: CardKind | None = None,
         language: str = "",
         tasks: Sequence[str] = (),
@@ -104,7 +105,7 @@ class CatalogIndex:
     ) -> list[Found]:
         """The best ``limit`` cards for all ``queries`` together, best first; then, not kept, those that a filter
         dropped from among the best. A card that does not state its language, tasks or licence passes the filter of
-        language and tasks, but not of licence.
+        language and tasks, but not of licence. ``source`` leaves only the cards that were seen there.
 
         Raises ``BadInput`` where no query has a word.
         """
@@ -123,6 +124,8 @@ class CatalogIndex:
             if part is not None:
                 evidence |= part > 0
         evidence &= self.facets.kind(kind)
+        if source:
+            evidence &= np.isin(self.rowids, self.store.at(source), assume_unique=True)
         passed = evidence & self.facets.passed(language, tasks, licenses)
         best = _top(score, passed, limit)
         bar = score[best[-1]] if len(best) == limit else -np.inf
