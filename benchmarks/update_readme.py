@@ -15,6 +15,7 @@ from common import RESULTS, ROOT, table
 
 EARLIER = "words 0.1 (best), use 0.15 (fixed)"
 """How `p2m catalog search` weighed before benchmarks/retrieval_weights.py."""
+ALONE = "words 0 (best), use 0 (fixed)"
 
 
 def tasks() -> str:
@@ -70,16 +71,18 @@ def weights() -> str:
     found = json.loads((RESULTS / "retrieval_weights.json").read_text(encoding="utf-8"))
     best: dict[tuple[bool, ...], dict[str, Any]] = {}
     for r in found["rows"]:  # sorted by the seen half
-        best.setdefault((r["by_ceiling"], r["long_less"], r["informed"]), r)
-    earlier = next(r for r in found["rows"] if r["scoring"] == EARLIER)
-    sets = ("full", "keyphrase", "judged")
+        best.setdefault((r["by_ceiling"], r["long_less"], r["known"]), r)
+    named = {found["summary"]["chosen"]: "chosen", EARLIER: "as it was", ALONE: "embeddings alone"}
+    apart = [r for r in found["rows"] if r["scoring"] in named]
+    sets = ("full", "keyphrase", "judged", "judged AP")
     rows = [
-        [r["scoring"], *(f"{r[half][name]:.1f}" for half in ("seen", "unseen") for name in sets)]
-        for r in (*best.values(), earlier)
+        [
+            f"{r['scoring']}{': ' + named[r['scoring']] if r['scoring'] in named else ''}",
+            *(f"{r[half][name]:.1f}" for half in ("seen", "unseen") for name in sets),
+        ]
+        for r in (*(r for r in best.values() if r["scoring"] not in named), *apart)
     ]
-    rows[-1][0] += ", as it was"
-    counts = found["summary"]["queries"]
-    heads = [f"{name}, {half} ({counts[half][name]})" for half in ("seen", "unseen") for name in sets]
+    heads = [f"{name}, {half}" for half in ("seen", "unseen") for name in sets]
     return table(["weights", *heads], rows)
 
 

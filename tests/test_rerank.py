@@ -1,4 +1,4 @@
-"""A teacher may order the datasets that code found; it decides nothing else, and an answer without use changes nothing."""
+"""A teacher may order the datasets that code found, and no more; an answer without use changes nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tools.search_datasets import search_datasets
 from tools.workspace import Workspace
 
 TASK = TaskSpec(name="t", instruction="Is the text message spam?", kind="classify", labels=("spam", "ham"))
-ROWS = [{"text": f"message {i}", "tag": f"{'first second'.split()[i % 2]}"} for i in range(30)]
+ROWS = [{"text": f"message {i}", "tag": ("first", "second")[i % 2]} for i in range(30)]
 FRONT = "license: mit\nlanguage: en\ntask_categories: [text-classification]"
 FITS = ("a/spam-messages", "b/mail-spam", "c/spam-talk")
 

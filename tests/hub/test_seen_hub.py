@@ -81,12 +81,8 @@ def test_what_a_search_sees_is_kept_with_its_date(hub: LoopbackHub, tmp_path: Pa
     catalog.base_models.rank(TaskSpec(name="mail", instruction="x", kind="classify", labels=("spam", "ham")))
     store = Store(tmp_path / "catalog.sqlite")
     found = CatalogIndex(store, embed).search(["letters mail"])
-    assert [(f.card.id, f.card.title, f.card.license, f.card.source) for f in found][0] == (
-        "a/spam-mail",
-        "Mail",
-        "mit",
-        hub.url,
-    )
+    card = found[0].card
+    assert (card.id, card.title, card.license, card.source) == ("a/spam-mail", "Mail", "mit", hub.url)
     assert found[0].meaning > 0 and len(found[0].seen) == len("2026-11-24")
     assert store.count("model") == 1 and len(store.at(hub.url)) == 2 and store.count_without_vector() == 0
     report = sync(store, HubSource(), embed=embed, model="hashed")
