@@ -82,7 +82,7 @@ async def search_datasets(
 async def _second_opinion(ctx: ToolContext, likely: list[Hit]) -> Order | None:
     """The teacher's order of what code found likely; None where there is nobody to ask or nothing to order.
 
-    The embedded models are not asked: benchmarks/retrieval_judged.py --rerank (docs/retrieval.md) says why."""
+    The embedded models are not asked: nobody has measured that it helps, and it takes them long (docs/retrieval.md)."""
     if ctx.teacher is None or ctx.teacher.is_local or len(likely) < 2 or ctx.out_of_time():
         return None
     left = ctx.seconds_left()

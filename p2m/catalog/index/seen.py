@@ -46,8 +46,10 @@ class Seen:
             if self._index is None and store.count(kind):
                 self._index = CatalogIndex(store, self.embed)
             if self._index is not None:
-                asked = {"source": source, "kind": kind, "language": language, "tasks": tasks, "limit": limit}
-                return [f for f in self._index.search(queries, **asked) if f.kept]
+                found = self._index.search(
+                    queries, source=source, kind=kind, language=language, tasks=tasks, limit=limit
+                )
+                return [f for f in found if f.kept]
         return []
 
     def _keep(self, store: Store, cards: Sequence[IndexCard]) -> None:
