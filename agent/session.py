@@ -13,6 +13,7 @@ from agent.planner import Planner
 from agent.planner_llm import LLMPlanner
 from agent.planner_policy import PolicyPlanner
 from agent.settings import DataRules, Settings
+from p2m import paths
 from p2m.errors import BadInput
 from p2m.llm.endpoint import default_endpoint, parse_endpoint
 from p2m.task.spec import Limits, TaskSpec
@@ -44,17 +45,20 @@ def open_catalog(text: str | None, rules: DataRules | None = None) -> Catalog | 
     not asked anything yet. Raises ``BadInput`` where it is none."""
     if text is None:
         return None
-    from p2m.catalog.embedding import default_embed
+    from p2m.catalog.embedding import bulk_embed, default_embed
+    from p2m.catalog.index.seen import Seen
+    from p2m.train.embed import DEFAULT_BASE
 
+    seen = Seen(paths.catalog_index(), default_embed(), bulk_embed(), model=DEFAULT_BASE)
     settings = (rules or DataRules()).safety()
     if text == "hub":
         from p2m.catalog.hub import HubCatalog
         from p2m.catalog.hubclient import HubClient
 
-        return HubCatalog(HubClient(use_login=settings.allow_gated), default_embed(), settings)
+        return HubCatalog(HubClient(use_login=settings.allow_gated), default_embed(), settings, seen)
     from p2m.catalog.folder import FolderCatalog
 
-    return FolderCatalog(Path(text), default_embed(), settings)
+    return FolderCatalog(Path(text), default_embed(), settings, seen)
 
 
 def read_rules(licences: str | None, any_licence: bool, max_mb: str | None, allow_gated: bool) -> DataRules:

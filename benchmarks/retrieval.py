@@ -58,7 +58,7 @@ def main() -> None:
     relevant = [set(t["documents"]) for t in tests]
     answered = [i for i, found in enumerate(relevant) if found]
     half_a = set(random.Random(0).sample(answered, len(answered) // 2))
-    systems = grid() if args.grid else {WHOLE: SYSTEMS[WHOLE]} if args.use else SYSTEMS
+    systems = {WHOLE: SYSTEMS[WHOLE]} if args.use else SYSTEMS
     rows: list[dict[str, Any]] = []
     for form, queries in asked.items():
         for name, weights in systems.items():
@@ -77,7 +77,7 @@ def main() -> None:
             say(f"{form}: {name}: R@5 {whole['R@5']:.1f} in {seconds:.0f} s")
     shown = [[r["queries"], r["system"], *(f"{r[m]:.1f}" for m in (*MEASURES, "half_a", "half_b"))] for r in rows]
     print(table(["queries", "system", *MEASURES, "R@5 half A", "R@5 half B"], shown))
-    write_json(args.json, rows, summary(rows, index) if not args.grid else {})
+    write_json(args.json, rows, summary(rows, index))
 
 
 def options() -> argparse.Namespace:
@@ -87,7 +87,6 @@ def options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="nothing here is random but the halves, whose seed is 0")
     parser.add_argument("--index", type=Path, metavar="FILE", help="the catalogue, made where it is not there")
     parser.add_argument("--use", nargs="+", choices=COUNTS, help="count only these as use (default: all three)")
-    parser.add_argument("--grid", action="store_true", help="try weights, as they were chosen")
     parser.add_argument(
         "--queries",
         type=Path,
@@ -153,11 +152,6 @@ def scores(run: dict[int, list[str]], relevant: list[set[str]], queries: list[in
     ranked = [ir_measures.ScoredDoc(str(i), doc, -float(at)) for i in queries for at, doc in enumerate(run[i])]
     found = ir_measures.calc_aggregate(wanted.values(), judged, ranked)
     return {name: round(100 * found[measure], 2) for name, measure in wanted.items()}
-
-
-def grid() -> dict[str, Weights]:
-    uses = (0.0, 0.1, 0.15, 0.2, 0.25, 0.3)
-    return {f"words {w}, use {u}": Weights(1.0, w, u) for w in (0.0, 0.1, 0.2, 0.3) for u in uses}
 
 
 def summary(rows: list[dict[str, Any]], index: CatalogIndex) -> dict[str, Any]:

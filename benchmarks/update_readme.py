@@ -9,8 +9,13 @@ import argparse
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from common import RESULTS, ROOT, table
+
+EARLIER = "words 0.1 (best), use 0.15 (fixed)"
+"""How `p2m catalog search` weighed before benchmarks/retrieval_weights.py."""
+ALONE = "words 0 (best), use 0 (fixed)"
 
 
 def tasks() -> str:
@@ -54,19 +59,43 @@ def retrieval() -> str:
     return table(["queries", "found by", "P@5", "R@5", "MAP", "MRR", "R@5 half A", "R@5 half B"], rows)
 
 
+def judged() -> str:
+    """The rows of benchmarks/retrieval_judged.py."""
+    found = json.loads((RESULTS / "retrieval_judged.json").read_text(encoding="utf-8"))
+    rows = [[r["system"], *(f"{r[m]:.1f}" for m in ("P@5", "R@5", "MAP", "MRR"))] for r in found["rows"]]
+    return table(["found by", "P@5", "R@5", "MAP", "MRR"], rows)
+
+
+def weights() -> str:
+    """R@5 of benchmarks/retrieval_weights.py: the best of each form of the score by the seen half, and the unseen."""
+    found = json.loads((RESULTS / "retrieval_weights.json").read_text(encoding="utf-8"))
+    best: dict[tuple[bool, ...], dict[str, Any]] = {}
+    for r in found["rows"]:  # sorted by the seen half
+        best.setdefault((r["by_ceiling"], r["long_less"], r["known"]), r)
+    named = {found["summary"]["chosen"]: "chosen", EARLIER: "as it was", ALONE: "embeddings alone"}
+    apart = [r for r in found["rows"] if r["scoring"] in named]
+    sets = ("full", "keyphrase", "judged", "judged AP")
+    rows = [
+        [
+            f"{r['scoring']}{': ' + named[r['scoring']] if r['scoring'] in named else ''}",
+            *(f"{r[half][name]:.1f}" for half in ("seen", "unseen") for name in sets),
+        ]
+        for r in (*(r for r in best.values() if r["scoring"] not in named), *apart)
+    ]
+    heads = [f"{name}, {half}" for half in ("seen", "unseen") for name in sets]
+    return table(["weights", *heads], rows)
+
+
 def tried() -> str:
-    """R@5 of benchmarks/retrieval.py with other weights and other counts of use."""
+    """R@5 of benchmarks/retrieval.py with other counts of use."""
     rows = []
-    for path in sorted(RESULTS.glob("retrieval_*.json")):
-        recall: dict[str, list[str]] = {}
-        for r in json.loads(path.read_text(encoding="utf-8"))["rows"]:
-            if "half_a" in r and (path.stem.endswith("grid") or r["system"] == "p2m catalog search"):
-                recall.setdefault(r["system"], []).append(f"{r['R@5']:.1f} ({r['half_a']:.1f}, {r['half_b']:.1f})")
-        if not recall:  # another benchmark's
-            continue
-        flags = path.stem.removeprefix("retrieval_").replace("_", " ")
-        rows += [[f"`--{flags}`", system, *values] for system, values in recall.items()]
-    return table(["flag", "weights", "full (half A, half B)", "keyphrase (half A, half B)"], rows)
+    for path in sorted(RESULTS.glob("retrieval_use_*.json")):
+        recall = [
+            f"{r['R@5']:.1f} ({r['half_a']:.1f}, {r['half_b']:.1f})"
+            for r in json.loads(path.read_text(encoding="utf-8"))["rows"]
+        ]
+        rows.append([f"`--{path.stem.removeprefix('retrieval_').replace('_', ' ')}`", *recall])
+    return table(["flag", "full (half A, half B)", "keyphrase (half A, half B)"], rows)
 
 
 def latency() -> str:
@@ -156,7 +185,9 @@ def main() -> None:
             "retrieval",
             (
                 ("retrieval", "retrieval", retrieval),
-                ("retrieval_grid", "tried", tried),
+                ("retrieval_judged", "judged", judged),
+                ("retrieval_weights", "weights", weights),
+                ("retrieval_use_names", "tried", tried),
                 ("catalog_latency", "latency", latency),
             ),
         ),

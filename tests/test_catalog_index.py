@@ -231,6 +231,39 @@ def test_plain_text_of_markdown() -> None:
     assert plain(text) == "Title A bold link and x ."
 
 
+def test_only_what_was_seen_at_a_place(store: Store, tmp_path: Path) -> None:
+    embed = Embedder()
+    first, second = jsonl(tmp_path / "first.jsonl", CARDS[:2]), jsonl(tmp_path / "second.jsonl", CARDS[1:])
+    synced(store, first, embed)
+    synced(store, second, embed)
+    index = CatalogIndex(store, embed)
+    for path, cards in ((first, CARDS[:2]), (second, CARDS[1:])):
+        found = index.search(["film sentiment customers bank birds"], source=str(path))
+        assert {f.card.id for f in found} == {c["id"] for c in cards}
+    assert index.search(["film"], source="hub") == []
+
+
+def test_a_catalogue_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    store = Store(tmp_path / "catalog.sqlite")
+    synced(store, jsonl(tmp_path / "cards.jsonl", CARDS), Embedder())
+    store.db.execute("DROP TABLE places")
+    store.db.execute("PRAGMA user_version = 1")
+    store.close()
+    again = Store(tmp_path / "catalog.sqlite")
+    assert len(again.at(str(tmp_path / "cards.jsonl"))) == again.count() == 5
+    again.db.execute("PRAGMA user_version = 99")
+    again.close()
+    with pytest.raises(BadInput, match="not a catalogue of this version"):
+        Store(tmp_path / "catalog.sqlite")
+
+
+def test_no_card_passes_the_ceiling_of_a_query(index: CatalogIndex) -> None:
+    for query in ("film", "film reviews with a sentiment", "birds in nests and zeppelins"):
+        scores = [score for _, score in index.words.bm25(query)]
+        assert 0 < max(scores) < index.words.ceiling(query)
+    assert index.words.ceiling("birds zeppelins") > index.words.ceiling("birds"), "a word that no card has counts"
+
+
 def test_a_file_that_is_no_catalogue(tmp_path: Path) -> None:
     path = tmp_path / "catalog.sqlite"
     path.write_text("hello, this is a text of some length, and no database at all")

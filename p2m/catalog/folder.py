@@ -10,7 +10,10 @@ from typing import Any
 
 from p2m.catalog import layout, readers, safety
 from p2m.catalog.base import Card, Embed, Hit
-from p2m.catalog.cards import dataset_card
+from p2m.catalog.cards import dataset_card, front_matter
+from p2m.catalog.index.card import IndexCard
+from p2m.catalog.index.seen import Seen
+from p2m.catalog.index.sources import card_from_readme
 from p2m.catalog.profile import profile
 from p2m.catalog.rank import Document, rank
 from p2m.errors import BadInput, P2MError
@@ -20,13 +23,20 @@ from p2m.task.spec import Kind
 
 class FolderCatalog:
     """The datasets under ``path``, which is the ``datasets`` folder or holds it. A ``p2m.catalog.base.Catalog``.
-    Without ``embed`` a search goes by words alone.
+    Without ``embed`` a search goes by words alone. A search ranks all that is in the folder, so ``seen`` only keeps
+    the cards; what it has from elsewhere is not in the folder and cannot be opened here.
 
     Raises ``BadInput`` where there is no such folder or no dataset in it.
     """
 
-    def __init__(self, path: Path, embed: Embed | None = None, settings: safety.Settings | None = None) -> None:
-        self.embed = embed
+    def __init__(
+        self,
+        path: Path,
+        embed: Embed | None = None,
+        settings: safety.Settings | None = None,
+        seen: Seen | None = None,
+    ) -> None:
+        self.embed, self.seen = embed, seen
         self.root = path / "datasets" if (path / "datasets").is_dir() else path
         self.settings = settings or safety.Settings()
         self._unreadable: dict[str, str] = {}
@@ -57,11 +67,14 @@ class FolderCatalog:
         labels: Sequence[str] = (),
     ) -> list[Hit]:
         documents, self._unreadable = [], {}
+        read_before = set(self._documents)
         for dataset in self.ids():
             try:
                 documents.append(self._document(dataset))
             except P2MError as error:
                 self._unreadable[dataset] = str(error)
+        if self.seen:
+            self.seen.keep([self._listed(dataset) for dataset, _ in self._documents.keys() - read_before])
         return rank(documents, queries, kind=kind, language=language, labels=labels, embed=self.embed)[:limit]
 
     def unreadable(self) -> dict[str, str]:
@@ -103,6 +116,10 @@ class FolderCatalog:
         if (dataset, state) not in self._documents:
             self._documents[dataset, state] = Document.of(self.card(dataset), profile(self, dataset))
         return self._documents[dataset, state]
+
+    def _listed(self, dataset: str) -> IndexCard:
+        meta, body = front_matter(self._folder(dataset) / "README.md")
+        return card_from_readme("dataset", dataset, meta, body, str(self.root.resolve()))
 
     def _folder(self, dataset: str) -> Path:
         safety.check_id(dataset)

@@ -1,26 +1,35 @@
-"""The Hub as a catalogue: found by listing, checked before a byte of data is read, looked at by its first rows."""
+"""The Hub as a catalogue: found by its listings and what was seen of it before, checked before a byte of data is read,
+looked at by its first rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from p2m.catalog import hub_search, layout, readers, safety
 from p2m.catalog.base import Card, Embed, Hit
-from p2m.catalog.cards import CARD_BYTES, dataset_card
+from p2m.catalog.cards import CARD_BYTES, SUMMARY_CHARS, card_of, dataset_card
 from p2m.catalog.hub_models import HubModels
 from p2m.catalog.hubclient import HubClient, HubError, RepoInfo
 from p2m.catalog.hubfile import HubFile
+from p2m.catalog.index.card import IndexCard
+from p2m.catalog.index.hub import listed_card, source_of
+from p2m.catalog.index.search import Found
+from p2m.catalog.index.seen import Seen
 from p2m.catalog.profile import profile
-from p2m.catalog.rank import Document, rank
+from p2m.catalog.rank import CATEGORIES, Document, fuse, rank
 from p2m.errors import BadInput, P2MError
 from p2m.task.spec import Kind
 
-PEEKED = 6
+PEEKED = 8
 """Datasets whose first rows a search looks at."""
+TRIED = 12
+"""Datasets that it tries to open for that: some are refused or broken."""
+REMEMBERED = 30
+"""Datasets that the local catalogue adds to those that the Hub's listings give."""
 PEEK_ROWS = 2000
 WHOLE_BYTES = 8_000_000
 """Up to this size a file is downloaded, once, to the cache; a larger one is streamed."""
@@ -40,14 +49,21 @@ class _Opened:
 class HubCatalog:
     """A ``p2m.catalog.base.Catalog`` over one Hub. Nothing is asked of it before the first search.
 
-    A dataset is pinned to the commit at which this catalogue first saw it. Beside what the protocol says, every method
-    raises ``HubError`` where the Hub fails.
+    A dataset is pinned to the commit at which this catalogue first saw it. What its listings say is kept in ``seen``,
+    whose cards of this Hub are searched too. Beside what the protocol says, every method raises ``HubError`` where the
+    Hub fails.
     """
 
-    def __init__(self, client: HubClient, embed: Embed | None = None, settings: safety.Settings | None = None) -> None:
-        self.client, self.embed = client, embed
+    def __init__(
+        self,
+        client: HubClient,
+        embed: Embed | None = None,
+        settings: safety.Settings | None = None,
+        seen: Seen | None = None,
+    ) -> None:
+        self.client, self.embed, self.seen = client, embed, seen
         self.settings = settings or safety.Settings()
-        self.base_models = HubModels(client, embed, self.settings)
+        self.base_models = HubModels(client, embed, self.settings, seen)
         self._opened: dict[str, _Opened] = {}
         self._documents: dict[str, Document] = {}
         self._unreadable: dict[str, str] = {}
@@ -66,20 +82,44 @@ class HubCatalog:
         limit: int,
         labels: Sequence[str] = (),
     ) -> list[Hit]:
-        """The listings' cards are ranked first; then the best ``PEEKED`` are checked and looked into, and ranked."""
+        """What the listings and the local catalogue give is ranked by its cards; the best ``PEEKED`` are checked and
+        looked into, and ranked again."""
         self._unreadable = {}
-        cards = hub_search.candidates(self.client, queries, kind=kind, language=language)
+        listed = hub_search.candidates(self.client, queries, kind=kind, language=language)
+        remembered = self._remembered(listed, queries, kind, language)
+        cards = {name: _card(found.card) for name, found in remembered.items()}
+        cards |= {info.id: card_of(info.id, info.meta, info.description) for info in listed}
         asked: dict[str, Any] = {"kind": kind, "language": language, "labels": labels, "embed": self.embed}
-        likely = rank([Document(card, 0, (), dict(card.class_names)) for card in cards], queries, **asked)
+        likely = [hit.id for hit in rank([Document.unopened(card) for card in cards.values()], queries, **asked)]
         # A listing tells little: what it gives no words for is looked into last, in the order of the listings.
-        order = list(dict.fromkeys([*(hit.id for hit in likely), *(card.id for card in cards)]))
-        documents = []
-        for dataset in order[:PEEKED]:
+        order = list(dict.fromkeys([*fuse([likely, list(remembered)]), *(info.id for info in listed)]))
+        documents: list[Document] = []
+        for dataset in order[:TRIED]:
+            if len(documents) == PEEKED:
+                break
             try:
+                _check_stated_license(cards[dataset], self.settings)
                 documents.append(self._document(dataset))
             except P2MError as error:
                 self._unreadable[dataset] = str(error)
-        return rank(documents, queries, **asked)[:limit]
+        only_here = {name: found.seen for name, found in remembered.items() if name not in {i.id for i in listed}}
+        hits = rank(documents, queries, **asked)[:limit]
+        return [replace(h, why=f"{h.why}; known since {only_here[h.id]}") if h.id in only_here else h for h in hits]
+
+    def _remembered(
+        self, listed: Sequence[RepoInfo], queries: Sequence[str], kind: Kind, language: str
+    ) -> dict[str, Found]:
+        """What the local catalogue has of this Hub, best first, after what was listed now is in it too."""
+        if self.seen is None:
+            return {}
+        here = source_of(self.client.endpoint)
+        self.seen.keep([listed_card("dataset", info, here) for info in listed])
+        problem = self.seen.problem
+        tasks = CATEGORIES[kind]
+        found = self.seen.find(queries, source=here, kind="dataset", language=language, tasks=tasks, limit=REMEMBERED)
+        if problem := problem or self.seen.problem:
+            self._unreadable["the local catalogue"] = problem
+        return {f.card.id: f for f in found}
 
     def unreadable(self) -> dict[str, str]:
         return dict(self._unreadable)
@@ -169,6 +209,20 @@ class HubCatalog:
         first = list(islice(readers.read(file, self.settings), PEEK_ROWS))
         mean = sum(len(str(row)) for row in first) / max(len(first), 1)
         return int(file.size / max(mean, 1.0)) // 100 * 100 if len(first) == PEEK_ROWS else len(first)
+
+
+def _card(known: IndexCard) -> Card:
+    """What the local catalogue keeps of a dataset, as a card of it."""
+    title = known.title or known.id.rpartition("/")[2]
+    stated = known.tasks, known.languages, known.license
+    return Card(known.id, title, known.body[:SUMMARY_CHARS], known.body, *stated)
+
+
+def _check_stated_license(card: Card, settings: safety.Settings) -> None:
+    """Refuse by what a listing says, before the dataset is asked for. A listing that says nothing at all may only have
+    left it out."""
+    if card.license or card.task_categories or card.language:
+        safety.check_license(card, settings)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from p2m.catalog import safety
 from p2m.catalog.base import Embed
 from p2m.catalog.cards import front_matter, languages, license_of
 from p2m.catalog.hubclient import HubClient, RepoInfo
+from p2m.catalog.index.hub import listed_card, source_of
+from p2m.catalog.index.seen import Seen
 from p2m.catalog.labels import unit, words
 from p2m.catalog.models import is_encoder, read_json, read_model, speaks
 from p2m.catalog.needs import Conditions, Shape, Verdict, context_of, judge, of_task, shape_of
@@ -90,13 +92,18 @@ class OffersModels(Protocol):
 class HubModels:
     """The models of one Hub."""
 
-    def __init__(self, client: HubClient, embed: Embed | None, settings: safety.Settings) -> None:
-        self.client, self.embed, self.settings = client, embed, settings
+    def __init__(
+        self, client: HubClient, embed: Embed | None, settings: safety.Settings, seen: Seen | None = None
+    ) -> None:
+        self.client, self.embed, self.settings, self.seen = client, embed, settings, seen
 
     def rank(self, task: TaskSpec, conditions: Conditions | None = None) -> list[RankedHub]:
         """Candidates from the listings of the task's language, as ``rank_candidates`` orders them. Raises
         ``HubError``."""
-        listed = [described(info) for info in self._listed(task)]
+        found = self._listed(task)
+        if self.seen:
+            self.seen.keep([listed_card("model", info, source_of(self.client.endpoint)) for info in found])
+        listed = [described(info) for info in found]
         return rank_candidates(task, listed, self.settings, self.embed, look=self._look, conditions=conditions)
 
     def fetch(self, model: str, revision: str) -> Path:

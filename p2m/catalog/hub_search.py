@@ -11,8 +11,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from p2m.catalog.base import Card
-from p2m.catalog.cards import card_of
 from p2m.catalog.hubclient import HubClient, HubError, RepoInfo
 from p2m.catalog.labels import normalise, words
 from p2m.catalog.rank import CATEGORIES
@@ -30,9 +28,9 @@ instruction label model nlp output input say sentence set short task their they 
 """
 
 
-def candidates(client: HubClient, queries: Sequence[str], *, kind: Kind, language: str) -> list[Card]:
-    """Cards of the datasets that any listing gives, from the listings alone, those that most of them
-    give first. Raises ``HubError``."""
+def candidates(client: HubClient, queries: Sequence[str], *, kind: Kind, language: str) -> list[RepoInfo]:
+    """The datasets that any listing gives, as the listings tell of them, those that most of them give first. Raises
+    ``HubError``."""
     asked, found, times = terms(queries), dict[str, RepoInfo](), Counter[str]()
     category, tongue = f"task_categories:{CATEGORIES[kind][0]}", f"language:{language.lower().split('-')[0]}"
 
@@ -60,8 +58,7 @@ def candidates(client: HubClient, queries: Sequence[str], *, kind: Kind, languag
                     add([client.dataset(dataset)])
                 except P2MError:  # it has gone since it was indexed
                     continue
-    often = sorted(found.values(), key=lambda info: -times[info.id])
-    return [card_of(info.id, info.meta, info.description) for info in often]
+    return sorted(found.values(), key=lambda info: -times[info.id])
 
 
 def terms(queries: Sequence[str]) -> list[str]:

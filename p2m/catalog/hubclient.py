@@ -42,7 +42,8 @@ class HubError(ProviderError):
 @dataclass(frozen=True)
 class RepoInfo:
     """A repository at one commit. ``files`` are sizes in bytes by path (None where the Hub does not say); ``meta`` is
-    the card's front matter; ``tags`` and ``config`` are the Hub's own."""
+    the card's front matter; ``tags`` and ``config`` are the Hub's own; ``parameters`` and ``weight_bytes`` are of a
+    model's safetensors."""
 
     id: str
     sha: str
@@ -56,6 +57,7 @@ class RepoInfo:
     library: str = ""
     config: dict[str, Any] = field(default_factory=dict)
     parameters: int | None = None
+    weight_bytes: int | None = None
 
 
 class HubClient:
@@ -106,12 +108,12 @@ class HubClient:
     def dataset(self, dataset: str) -> RepoInfo:
         """The dataset as it is now, with the sizes of its files."""
         ask = lambda: self.api.dataset_info(dataset, files_metadata=True, timeout=REQUEST_SECONDS)  # noqa: E731
-        return _info(self._again(ask, f"the dataset {dataset}"))
+        return repo_info(self._again(ask, f"the dataset {dataset}"))
 
     def model(self, model: str, revision: str | None = None) -> RepoInfo:
         """The model as it is now, or at ``revision``, with the sizes of its files."""
         ask = lambda: self.api.model_info(model, revision=revision, files_metadata=True, timeout=REQUEST_SECONDS)  # noqa: E731
-        return _info(self._again(ask, f"the model {model}"))
+        return repo_info(self._again(ask, f"the model {model}"))
 
     def file(self, kind: RepoType, repo: str, sha: str, name: str) -> Path:
         """A whole file, in the cache of ``huggingface_hub``."""
@@ -159,7 +161,7 @@ class HubClient:
     def _list(self, ask: Callable[[], Iterable[Any]]) -> list[RepoInfo]:
         self._reach()
         with explained(self.endpoint, "its listing"):
-            return [_info(found) for found in ask()]
+            return [repo_info(found) for found in ask()]
 
     def _reach(self) -> None:
         """One short request before the first listing: the client library would try a dead address for half a minute."""
@@ -276,7 +278,7 @@ def _line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
-def _info(found: Any) -> RepoInfo:
+def repo_info(found: Any) -> RepoInfo:
     """From the client's ``DatasetInfo`` or ``ModelInfo``, which leave out what was not asked for."""
     card = found.card_data
     weights = getattr(found, "safetensors", None)
@@ -294,4 +296,16 @@ def _info(found: Any) -> RepoInfo:
         library=str(getattr(found, "library_name", None) or ""),
         config=config if isinstance(config, dict) else {},
         parameters=weights.total if weights else None,
+        weight_bytes=_weight_bytes(weights),
     )
+
+
+_WIDTHS = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2}
+
+
+def _weight_bytes(weights: Any) -> int | None:
+    """The size of a model's weights, from its parameters a type."""
+    parameters = getattr(weights, "parameters", None)
+    if not isinstance(parameters, dict):
+        return None
+    return sum(_WIDTHS.get(str(kind), 1) * int(count) for kind, count in parameters.items())

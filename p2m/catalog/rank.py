@@ -50,6 +50,11 @@ class Document:
         values = {name: tuple(named[name].values) for name in profile.label_columns[:3]}
         return Document(card, sum(profile.splits.values()), tuple(named), values)
 
+    @staticmethod
+    def unopened(card: Card) -> Document:
+        """Of a dataset whose rows nobody has looked at: its card is all there is."""
+        return Document(card, 0, (), dict(card.class_names))
+
     def described(self) -> list[str]:
         """The words of its card and columns."""
         texts = [self.card.id, self.card.title, self.card.body, *self.card.task_categories, *self.columns]
@@ -99,6 +104,15 @@ def rank(
     return [hit for *_, hit in sorted(found, key=lambda f: f[:3])]
 
 
+def fuse(rankings: Sequence[Sequence[str]]) -> list[str]:
+    """Several rankings of ids as one, by reciprocal rank fusion; where equal, in the order of the first."""
+    total: dict[str, float] = {}
+    for ranking in rankings:
+        for place, name in enumerate(ranking, 1):
+            total[name] = total.get(name, 0.0) + 1 / (RRF_K + place)
+    return sorted(total, key=lambda name: -total[name])
+
+
 def _judge(
     document: Document,
     queries: Sequence[str],
@@ -110,8 +124,9 @@ def _judge(
     cosine: float,
 ) -> Hit:
     """The absolute score and the reason, apart from the rank."""
-    covered, shared = max((lexical.covered(document, q) for q in queries), key=lambda c: c[0])
-    relevance = max(covered if len(shared) > 1 else covered / 2, _from_cosine(cosine))
+    said = [lexical.covered(document, q) for q in queries]
+    covered, shared = max(((c if len(s) > 1 else c / 2, s) for c, s in said), key=lambda c: c[0])
+    relevance = max(covered, _from_cosine(cosine))
     coverage = matched / len(labels) if labels else 0.0
     fit: Fit = "no"
     if kind == "classify" and labels:

@@ -1,11 +1,12 @@
-"""Cards by listing the Hub, most downloaded first: what `p2m catalog sync --hub` reads."""
+"""Cards as the Hub lists them: of `p2m catalog sync --hub`, most downloaded first, and of a run's searches."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from p2m.catalog.cards import strings
+from p2m.catalog.hubclient import DEFAULT_ENDPOINT, RepoInfo, repo_info
 from p2m.catalog.index.card import KINDS, CardKind, IndexCard
 from p2m.catalog.index.sources import card_from_readme
 from p2m.errors import ProviderError
@@ -28,7 +29,7 @@ class HubSource:
     """A ``CardSource`` over ``cards``, by default ``list_hub``."""
 
     def __init__(self, cards: HubCards | None = None, *, limit: int = DEFAULT_LIMIT) -> None:
-        self.name, self.limit = "hub", limit
+        self.name, self.limit = source_of(None), limit
         self.skipped: dict[str, str] = {}
         self._cards = cards or list_hub
 
@@ -38,6 +39,17 @@ class HubSource:
     def __iter__(self) -> Iterator[IndexCard]:
         for kind in KINDS:
             yield from self._cards(kind, self.limit)
+
+
+def source_of(endpoint: str | None) -> str:
+    """What the cards of the Hub at ``endpoint`` (None is ``$HF_ENDPOINT``) are kept under: the same id on another Hub
+    is another repository."""
+    address = _address(endpoint)
+    return "hub" if address == DEFAULT_ENDPOINT else address
+
+
+def _address(endpoint: str | None) -> str:
+    return (endpoint or os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
 
 
 def list_hub(kind: CardKind, limit: int, *, endpoint: str | None = None) -> Iterator[IndexCard]:
@@ -50,11 +62,12 @@ def list_hub(kind: CardKind, limit: int, *, endpoint: str | None = None) -> Iter
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-    api = HfApi(endpoint=endpoint.rstrip("/") if endpoint else None)
+    source = source_of(endpoint)
+    api = HfApi(endpoint=_address(endpoint))
     listed: Any = api.list_datasets if kind == "dataset" else api.list_models
     try:
         for info in listed(sort="downloads", limit=limit, expand=_EXPAND[kind]):
-            yield _card(kind, info)
+            yield listed_card(kind, repo_info(info), source)
     except OfflineModeIsEnabled as error:
         raise ProviderError("the Hub is switched off here (HF_HUB_OFFLINE). Unset it, or sync --folder DIR") from error
     except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
@@ -65,41 +78,15 @@ def list_hub(kind: CardKind, limit: int, *, endpoint: str | None = None) -> Iter
         ) from error
 
 
-def _card(kind: CardKind, info: Any) -> IndexCard:
-    told = info.card_data.to_dict() if getattr(info, "card_data", None) else {}
-    tags = strings(getattr(info, "tags", None))
-    meta = {
-        "license": _tagged(tags, "license"),
-        "language": _tagged(tags, "language"),
-        "task_categories": _tagged(tags, "task_categories"),
-        "pipeline_tag": getattr(info, "pipeline_tag", None),
-        "datasets": _tagged(tags, "dataset"),
-        **{name: value for name, value in told.items() if value},
-    }
-    weights = getattr(info, "safetensors", None)
-    body = getattr(info, "description", None) or ""
-    plain_tags = ", ".join(t for t in tags if ":" not in t)
-    return card_from_readme(
-        kind,
-        info.id,
-        meta,
-        body or plain_tags,
-        "hub",
-        downloads=info.downloads,
-        size_bytes=_bytes(weights),
-    )
+def listed_card(kind: CardKind, info: RepoInfo, source: str) -> IndexCard:
+    """A card from what a listing says of a repository, the same whichever listing it was."""
+    told = {name: value for name, value in info.meta.items() if value}
+    tagged = {name: _tagged(info.tags, name) for name in ("license", "language", "task_categories")}
+    meta = {**tagged, "pipeline_tag": info.pipeline_tag or None, "datasets": _tagged(info.tags, "dataset"), **told}
+    body = info.description or ", ".join(t for t in info.tags if ":" not in t)
+    sizes = {"downloads": info.downloads, "size_bytes": info.weight_bytes}
+    return card_from_readme(kind, info.id, meta, body, source, **sizes)
 
 
 def _tagged(tags: tuple[str, ...], name: str) -> list[str]:
     return [t.partition(":")[2] for t in tags if t.startswith(f"{name}:")]
-
-
-_WIDTHS = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2}
-
-
-def _bytes(weights: Any) -> int | None:
-    """The size of a model's weights, from its parameters a type."""
-    parameters = getattr(weights, "parameters", None)
-    if not isinstance(parameters, dict):
-        return None
-    return sum(_WIDTHS.get(str(kind), 1) * int(count) for kind, count in parameters.items())

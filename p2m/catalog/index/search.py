@@ -1,10 +1,12 @@
 """Find cards: by words (BM25), by meaning (embeddings) and by use, in one score a query, filtered by facets.
 
-The score of a card for a query is ``cosine + 0.2 bm25 / best bm25 + 0.2 use``; over several queries the mean counts.
-``use`` in [0, 3] adds up how much the card is used, as far as that is known: its downloads, the other cards that name
-it, the configurations or other names it has; each ``log(1 + x)`` as a share of the largest in the catalogue. A
-description of a task fits hundreds of datasets about as well, and most who write it want one that others use too.
-The two weights were set by looking at DataFinder's test descriptions; docs/retrieval.md says how much hangs on them.
+The score of a card for a query is ``cosine + 0.05 words + 0.2 use``; over several queries the mean counts. ``words`` in
+[0, 1] is the card's BM25 as a share of what no card can pass, so that the best of weak matches stays weak. ``use`` in
+[0, 3] adds up how much the card is used, as far as that is known: its downloads, the other cards that name it, the
+configurations or other names it has; each ``log(1 + x)`` as a share of the largest in the catalogue. A description of a
+task fits hundreds of datasets about as well, and most who write it want one that others use too; where hardly a card
+says how much it is used, the few that do say little, and ``use`` counts for less.
+The weights were chosen by benchmarks/retrieval_weights.py; docs/retrieval.md says how, and how much hangs on them.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from p2m.errors import BadInput
 if TYPE_CHECKING:
     import numpy as np
 
+ENOUGH_USED = 0.1
+"""The share of cards whose use is known from which on it counts in full."""
 NEARLY = 2
 """A card that a filter dropped is shown where it would have been among the first, so often the limit."""
 
@@ -32,14 +36,14 @@ class Weights:
     """Of the three parts of a card's score. A part with weight 0 is left out."""
 
     meaning: float = 1.0
-    words: float = 0.1
-    use: float = 0.15
+    words: float = 0.05
+    use: float = 0.2
 
 
 @dataclass(frozen=True)
 class Found:
     """A card with its score, whether the filters kept it, and why it is where it is. ``meaning`` is the mean cosine,
-    ``words`` the share of the best BM25 score, ``use`` as above."""
+    ``words`` and ``use`` as above."""
 
     card: IndexCard
     score: float
@@ -95,6 +99,7 @@ class CatalogIndex:
         self,
         queries: Sequence[str],
         *,
+        source: str = "",
         kind: CardKind | None = None,
         language: str = "",
         tasks: Sequence[str] = (),
@@ -104,7 +109,7 @@ class CatalogIndex:
     ) -> list[Found]:
         """The best ``limit`` cards for all ``queries`` together, best first; then, not kept, those that a filter
         dropped from among the best. A card that does not state its language, tasks or licence passes the filter of
-        language and tasks, but not of licence.
+        language and tasks, but not of licence. ``source`` leaves only the cards that were seen there.
 
         Raises ``BadInput`` where no query has a word.
         """
@@ -123,6 +128,8 @@ class CatalogIndex:
             if part is not None:
                 evidence |= part > 0
         evidence &= self.facets.kind(kind)
+        if source:
+            evidence &= np.isin(self.rowids, self.store.at(source), assume_unique=True)
         passed = evidence & self.facets.passed(language, tasks, licenses)
         best = _top(score, passed, limit)
         bar = score[best[-1]] if len(best) == limit else -np.inf
@@ -146,7 +153,7 @@ class CatalogIndex:
         return self.vectors @ self.embed(queries).mean(axis=0)
 
     def _words(self, queries: list[str]) -> np.ndarray:
-        """The mean over the queries of each card's share of the best BM25 score."""
+        """The mean over the queries of each card's share of the highest BM25 there could be."""
         import numpy as np
 
         total = np.zeros(len(self.rowids), dtype=np.float32)
@@ -156,16 +163,18 @@ class CatalogIndex:
                 at = np.searchsorted(self.rowids, rowids)
                 known = at < len(self.rowids)
                 known[known] = self.rowids[at[known]] == rowids[known]  # a sync may add cards while this is open
-                total[at[known]] += scores[known] / max(scores.max(), 1e-9)
+                total[at[known]] += scores[known] / max(self.words.ceiling(query), 1e-9)
         return total / len(queries)
 
 
 def use_of(counts: np.ndarray) -> np.ndarray:
-    """The sum over the columns of log(1 + x) as a share of the column's largest; a column without any adds nothing."""
+    """The sum over the columns of log(1 + x) as a share of the column's largest; a column without any adds nothing.
+    All of it is less where fewer than ``ENOUGH_USED`` of the cards have any count."""
     import numpy as np
 
     logs = np.log1p(counts)
-    return (logs / np.maximum(logs.max(axis=0), 1e-9)).sum(axis=1).astype(np.float32)
+    told = min(1.0, float((counts > 0).any(axis=1).mean()) / ENOUGH_USED)
+    return (told * (logs / np.maximum(logs.max(axis=0), 1e-9)).sum(axis=1)).astype(np.float32)
 
 
 def _top(score: np.ndarray, allowed: np.ndarray, limit: int) -> list[int]:

@@ -41,7 +41,11 @@ def card_from_readme(
     named = [c.get("config_name") for c in configs if isinstance(c, dict)] if isinstance(configs, list) else []
     used = strings(meta.get("datasets")) if kind == "model" else ()
     text = plain(body)
-    tasks = strings(meta.get("task_categories")) or strings(meta.get("pipeline_tag")) or strings(meta.get("tags"))
+    tasks, tags = strings(meta.get("task_categories")) or strings(meta.get("pipeline_tag")), strings(meta.get("tags"))
+    if kind == "model":
+        tasks = tasks or tags  # what a model is for often stands among its tags, and only there
+    elif tags:
+        text = f"{text} Tags: {', '.join(tags[:20])}".strip()
     return IndexCard(
         kind=kind,
         id=card_id,

@@ -1,4 +1,4 @@
-"""The SQLite file: cards, their full-text index (FTS5), their embeddings, and the dates on which they were seen."""
+"""The SQLite file: cards, their full-text index (FTS5), their embeddings, and where and when each was seen."""
 
 from __future__ import annotations
 
@@ -17,11 +17,17 @@ from p2m.files import clear_disk_errors
 if TYPE_CHECKING:
     import numpy as np
 
-VERSION = 1
+VERSION = 2
 BUSY_SECONDS = 30.0
 Change = Literal["new", "changed", "same"]
 # Words are stemmed (Porter 1980) and freed of accents, so that "classifying" finds "classification".
 TOKENIZER = "porter unicode61 remove_diacritics 2"
+# A card is opened only where it was seen: one of the same name elsewhere may be another dataset.
+_PLACES = """
+CREATE TABLE places (source TEXT NOT NULL, card INTEGER NOT NULL, last_seen TEXT NOT NULL, PRIMARY KEY (source, card))
+  WITHOUT ROWID;
+"""
+_FROM_VERSION_1 = f"{_PLACES} INSERT INTO places SELECT source, rowid, last_seen FROM cards;"
 _SCHEMA = f"""
 CREATE TABLE cards (
   rowid INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, title TEXT, names TEXT, body TEXT,
@@ -31,6 +37,7 @@ CREATE TABLE cards (
 CREATE INDEX cards_by_text ON cards (text_key);
 CREATE TABLE vectors (text_key TEXT PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT);
+{_PLACES}
 CREATE VIRTUAL TABLE words USING fts5(
   id, title, names, body, content='cards', content_rowid='rowid',
   tokenize='{TOKENIZER}');
@@ -71,14 +78,20 @@ class Store:
             raise BadInput(f"not readable as a catalogue: {error}", where=str(path), fix="Move it away") from error
 
     def _prepare(self) -> None:
-        (version,) = self.db.execute("PRAGMA user_version").fetchone()
-        if version == VERSION:
+        if self._version() == VERSION:
             return
-        (tables,) = self.db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if version or tables:
-            fix = "Move it away and sync again"
-            raise BadInput("not a catalogue of this version of p2m", where=str(self.path), fix=fix)
-        self.db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
+        with self.writing():
+            version = self._version()  # another process may have been here first
+            (tables,) = self.db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if version not in (0, 1, VERSION) or (version == 0 and tables):
+                fix = "Move it away and sync again"
+                raise BadInput("not a catalogue of this version of p2m", where=str(self.path), fix=fix)
+            for statement in _statements({0: _SCHEMA, 1: _FROM_VERSION_1}.get(version, "")):
+                self.db.execute(statement)
+            self.db.execute(f"PRAGMA user_version={VERSION}")
+
+    def _version(self) -> int:
+        return int(self.db.execute("PRAGMA user_version").fetchone()[0])
 
     def close(self) -> None:
         self.db.close()
@@ -108,16 +121,26 @@ class Store:
         if found and found[1:] == (digest, text_key):
             sql = "UPDATE cards SET last_seen = ?, downloads = coalesce(?, downloads) WHERE rowid = ?"
             self.db.execute(sql, (now, card.downloads, found[0]))
-            return "same"
+            return self._placed("same", card.source, found[0], now)
         values = [*_row(card), now, digest, text_key]
         names = [*(n.strip() for n in _COLUMNS.split(",")), "last_seen", "digest", "text_key"]
         if found:
             sets = ", ".join(f"{name} = ?" for name in names)
             self.db.execute(f"UPDATE cards SET {sets} WHERE rowid = ?", [*values, found[0]])
-            return "changed"
+            return self._placed("changed", card.source, found[0], now)
         marks = ", ".join("?" * (len(names) + 1))
-        self.db.execute(f"INSERT INTO cards ({', '.join(names)}, first_seen) VALUES ({marks})", [*values, now])
-        return "new"
+        sql = f"INSERT INTO cards ({', '.join(names)}, first_seen) VALUES ({marks})"
+        return self._placed("new", card.source, self.db.execute(sql, [*values, now]).lastrowid, now)
+
+    def _placed(self, change: Change, source: str, rowid: int | None, now: str) -> Change:
+        self.db.execute("INSERT OR REPLACE INTO places VALUES (?, ?, ?)", (source, rowid, now))
+        return change
+
+    def at(self, source: str) -> list[int]:
+        """The rowids of the cards that were seen at ``source``, in order."""
+        return [
+            rowid for (rowid,) in self.db.execute("SELECT card FROM places WHERE source = ? ORDER BY card", (source,))
+        ]
 
     def count(self, kind: CardKind | None = None) -> int:
         where, values = ("WHERE kind = ?", (kind,)) if kind else ("", ())
@@ -143,6 +166,13 @@ class Store:
         rows = self.db.execute(f"SELECT text_key, {_COLUMNS} FROM cards WHERE text_key IN ({marks})", list(keys))
         return {row[0]: _card(row[1:]) for row in rows}
 
+    def have_vector(self, keys: Sequence[str]) -> set[str]:
+        """Those of ``keys`` whose text is embedded."""
+        marks = ", ".join("?" * len(keys))
+        return {
+            key for (key,) in self.db.execute(f"SELECT text_key FROM vectors WHERE text_key IN ({marks})", list(keys))
+        }
+
     def count_without_vector(self) -> int:
         sql = "SELECT count(*) FROM cards WHERE text_key NOT IN (SELECT text_key FROM vectors)"
         return int(self.db.execute(sql).fetchone()[0])
@@ -159,6 +189,16 @@ class Store:
 
     def put_fact(self, name: str, value: Any) -> None:
         self.db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(value)))
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script one by one: ``executescript`` would end the transaction."""
+    statement = ""
+    for line in script.splitlines():
+        statement += line + "\n"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
 
 
 def _row(card: IndexCard) -> list[Any]:

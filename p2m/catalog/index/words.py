@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sqlite3
 
@@ -9,6 +10,8 @@ from p2m.catalog.index.store import TOKENIZER
 
 FIELD_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
 """Of id, title, names and body in BM25; other weights were tried and were worse (docs/retrieval.md)."""
+K1 = 1.2
+"""FTS5's, fixed (sqlite.org/fts5.html, "The bm25() function"); its b is 0.75."""
 MAX_POSTINGS = 4_000
 """A search reads at most so many (card, word) pairs, those of the rarest words first: a word that is in most of 100,000
 cards decides nothing and takes longer than all others together. The rarest word is always read."""
@@ -38,6 +41,7 @@ class Words:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self.db = db
+        self.size = int(db.execute("SELECT count(*) FROM cards").fetchone()[0])
         self._counts: dict[str, int] = {}
         # A small index of its own with the same tokenizer turns a word into the term that the large one has.
         self._stems = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
@@ -46,7 +50,7 @@ class Words:
 
     def bm25(self, query: str) -> list[tuple[int, float]]:
         """``(rowid, BM25)`` of the cards that have a word of ``query``, higher is better (Robertson & Zaragoza 2009,
-        "The Probabilistic Relevance Framework"; FTS5 has k1 1.2 and b 0.75)."""
+        "The Probabilistic Relevance Framework")."""
         wanted = self._affordable(terms(query))
         if not wanted:
             return []
@@ -54,6 +58,11 @@ class Words:
         weights = ", ".join(str(w) for w in FIELD_WEIGHTS)
         sql = f"SELECT rowid, -bm25(words, {weights}) FROM words WHERE words MATCH ?"
         return self.db.execute(sql, (match,)).fetchall()
+
+    def ceiling(self, query: str) -> float:
+        """What no card's BM25 can pass: all words of ``query`` in it, without end. Words that no card has count too."""
+        counts = (self._count(word) for word in terms(query))
+        return (K1 + 1) * sum(max(math.log((self.size - n + 0.5) / (n + 0.5)), 1e-6) for n in counts)
 
     def _affordable(self, query: list[str]) -> list[str]:
         kept: list[str] = []
