@@ -12,10 +12,10 @@ from p2m.files import write_atomic
 _LIBRARY = {"onnx": "onnx", "onnx-int8": "onnx"}
 _WAYS = {
     "hf": "The delivered folder as it is, loaded with plain transformers and compared.",
-    "onnx": "ONNX Runtime, float32. Attention, layer norms and GELU are fused nodes of ONNX Runtime (`com.microsoft`); "
+    "onnx": "ONNX Runtime, float32. Attention and GELU are fused nodes of ONNX Runtime (`com.microsoft`); "
     "the layer that pools is written as the mean that it computes.",
     "onnx-int8": "ONNX Runtime, int8: matrix products with weights of 7 bits and a scale for each column, activations of 8 "
-    "bits with a scale found as they come; pooling and classifier in float32. That scale is shared by the texts of a "
+    "bits with a scale found as they come, GELU in its tanh form; pooling and classifier in float32. That scale is shared by the texts of a "
     "batch, so a probability may depend a little on which texts are answered together.",
 }
 _SNIPPET = """```python
