@@ -270,9 +270,7 @@ def evaluate(args: argparse.Namespace) -> int:
     quiet_libraries()
     run_dir = find_run(args.run)
     state = load_state(run_dir)
-    result = evaluation(
-        model_folder(run_dir, args.model), state.task, args.file, args.input_column, args.output_column
-    )
+    result = evaluation(model_folder(run_dir, args.model), state.task, args.file, args.input_column, args.output_column)
     if args.json:
         print(json.dumps(result.as_dict(), ensure_ascii=False))
     else:

@@ -156,7 +156,9 @@ def main() -> None:
     rows = [row for task in TASKS for row in measure(task, data, args.fast, args.seed)]
     summary = summary_of(rows)
     print(table(COLUMNS, [cells(r) for r in rows]))
-    print(f"\nint8 against torch float32: {summary['int8_speedup']:.2f} times as fast, {summary['int8_loss']:+.2f} points")
+    print(
+        f"\nint8 against torch float32: {summary['int8_speedup']:.2f} times as fast, {summary['int8_loss']:+.2f} points"
+    )
     write_json(args.json, rows, summary)
 
 
@@ -166,7 +168,15 @@ COLUMNS = ["task", "system", "threads", "rows/s", "p50 ms", "p99 ms", "MB", "acc
 def cells(r: dict[str, Any]) -> list[Any]:
     """A row of the table."""
     speed = [f"{r['rows_per_second']:,.0f}", f"{r['p50_ms']:.2f}", f"{r['p99_ms']:.2f}", f"{r['megabytes']:.0f}"]
-    return [r["task"], r["system"], r["threads"], *speed, f"{r['accuracy']:.4f}", f"{r['low']:.3f}–{r['high']:.3f}", r["n"]]
+    return [
+        r["task"],
+        r["system"],
+        r["threads"],
+        *speed,
+        f"{r['accuracy']:.4f}",
+        f"{r['low']:.3f}–{r['high']:.3f}",
+        r["n"],
+    ]
 
 
 if __name__ == "__main__":

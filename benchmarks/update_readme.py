@@ -52,7 +52,9 @@ def inference() -> str:
 
     found = json.loads((RESULTS / "inference.json").read_text(encoding="utf-8"))
     summary = found["summary"]
-    worst = f"{summary['int8_speedup']:.2f} times torch's rows a second at least, {summary['int8_loss']:+.2f} points lost"
+    worst = (
+        f"{summary['int8_speedup']:.2f} times torch's rows a second at least, {summary['int8_loss']:+.2f} points lost"
+    )
     return table(COLUMNS, [cells(r) for r in found["rows"]]) + f"\n\nint8: {worst} at most."
 
 

@@ -17,7 +17,9 @@ from p2m.train.student import Student
 from tests.scripted_run import Script, experiment, score
 from tests.tiny_model import LABELS, make_encoder, rows
 
-TASK = TaskSpec(name="things", instruction="Say what it is: <b>fruit</b>, tool or animal.", kind="classify", labels=LABELS)
+TASK = TaskSpec(
+    name="things", instruction="Say what it is: <b>fruit</b>, tool or animal.", kind="classify", labels=LABELS
+)
 MODEL = "m_eeee0005"
 
 

@@ -47,7 +47,9 @@ def test_a_person_asks_and_is_answered(browser: Browser, tmp_path: Path) -> None
         browser.click("#send")
         until(lambda: browser.run("return !document.getElementById('answer').hidden"))
         assert browser.run(shown.format("best")) == expected.label
-        rows = browser.run("return [...document.querySelectorAll('#rows tr')].map(r => [...r.cells].map(c => c.textContent))")
+        rows = browser.run(
+            "return [...document.querySelectorAll('#rows tr')].map(r => [...r.cells].map(c => c.textContent))"
+        )
         best = sorted(expected.probs.items(), key=lambda item: -item[1])
         assert [(label, share) for label, _, share in rows] == [(label, f"{100 * p:.1f}%") for label, p in best]
         browser.run("document.getElementById('text').value = 'a'.repeat(20001)")

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 # How a byte-level tokenizer splits text before its merges, and what llama.cpp calls that way.
-_LLAMA3 = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+_LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _SPLITS = {_LLAMA3: "llama-bpe", _LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}"): "qwen2"}
 
 
@@ -143,9 +141,9 @@ def _add_tensor(writer: Any, name: str, values: np.ndarray, kind: str) -> None:
     import gguf
     import numpy as np
 
-    if values.ndim == 1:
+    if values.ndim == 1:  # norms and biases
         writer.add_tensor(name, values.astype(np.float32))
-    elif kind == "q8_0":
+    elif kind == "q8_0" and values.shape[-1] % 32 == 0:  # its blocks are 32 long
         q8 = gguf.GGMLQuantizationType.Q8_0
         writer.add_tensor(name, gguf.quants.quantize(values, q8), raw_dtype=q8)
     else:

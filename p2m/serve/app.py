@@ -40,7 +40,10 @@ class Served:
 
 
 def create_app(
-    served: Served, adapter: Adapter, model: Answering, limits: RequestLimits = RequestLimits()  # noqa: B008
+    served: Served,
+    adapter: Adapter,
+    model: Answering,
+    limits: RequestLimits = RequestLimits(),  # noqa: B008
 ) -> "FastAPI":
     """The ASGI application. A bad request is answered with 4xx and ``{"error": "one line"}``."""
     from fastapi import FastAPI, HTTPException, Request, Response

@@ -26,7 +26,9 @@ def listen(host: str, port: int) -> socket.socket:
         return found
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise BadInput(reason, where=f"{host}:{port}", fix="Choose another --port (0 is any free one) or --host") from error
+        raise BadInput(
+            reason, where=f"{host}:{port}", fix="Choose another --port (0 is any free one) or --host"
+        ) from error
 
 
 def address(bound: socket.socket) -> str:
