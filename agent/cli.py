@@ -137,7 +137,7 @@ def build_parser() -> argparse.ArgumentParser:
     export = command(
         "export",
         "write a delivered model in another format, compared with the delivered one on the validation rows",
-        "examples:\n  p2m export runs/question-type --onnx          float32 for ONNX Runtime: the same answers, faster\n"
+        "examples:\n  p2m export runs/question-type --onnx          float32: the same answers, faster\n"
         "  p2m export runs/question-type --onnx --int8   int8: the fastest; the card says what it costs\n\n"
         "It is written to RUN/export/FORMAT, with a card. Needs: pip install 'p2m[onnx]' for --onnx",
     )
@@ -163,7 +163,7 @@ def build_parser() -> argparse.ArgumentParser:
     package = command(
         "package",
         "make a folder that runs without p2m: model, predict.py, pinned requirements, Dockerfile",
-        "example:\n  p2m package runs/question-type --out question-type && python question-type/predict.py 'Who wrote it?'"
+        "example:\n  p2m package runs/question-type --out question-type && python question-type/predict.py 'Who?'"
         "\n\nNeeds: pip install 'p2m[onnx]'",
     )
     package.add_argument("run", metavar="RUN", help="a run's folder or name")

@@ -3,13 +3,14 @@
     python benchmarks/inference.py [--fast] [--json FILE] [--seed N]
 
 A student (MiniLM, full fine-tune) for Banking77 (77 intents, short texts) and one for SMS spam (longer texts), each
-exported as `p2m export --onnx [--int8]` does. The same test rows for every system, on one thread and on two (CPU affinity), each
-measurement a process of its own; the systems take turns, so that a machine that slows down slows them all, and the median of the turns
-counts. Rows a second: all rows in one call of each system's predictor, tokenising and its own batching included.
-Latency: one row a call. torch is p2m's Predictor, which batches texts of like length.
+exported as `p2m export --onnx [--int8]` does. The same test rows for every system, on one thread and on two (CPU
+affinity), each measurement a process of its own; the systems take turns, so that a machine that slows down slows them
+all, and the median of the turns counts. Rows a second: all rows in one call of each system's predictor, tokenising and
+its own batching included. Latency: one row a call. torch is p2m's Predictor, which batches texts of like length.
 
-int8_speedup is the smallest ratio of rows a second, int8 to torch, over both tasks and both numbers of threads; int8_loss the largest
-loss of accuracy in points. Trained and exported models are kept in benchmarks/.work: delete it to start over. Run it on a quiet machine.
+int8_speedup is the smallest ratio of rows a second, int8 to torch, over both tasks and both numbers of threads;
+int8_loss the largest loss of accuracy in points. Trained and exported models are kept in benchmarks/.work: delete it to
+start over. Run it on a quiet machine.
 """
 
 from __future__ import annotations

@@ -163,8 +163,7 @@ def test_requests_that_come_while_the_model_works_are_answered_together() -> Non
     async def main() -> None:
         batcher = Batcher(slow, rows=4, queued=6, seen=sizes.append)
         first = asyncio.create_task(batcher.ask(["0"]))
-        while not sizes:
-            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
         more = [asyncio.create_task(batcher.ask([str(i), f"{i}b"])) for i in (1, 2, 3)]
         await asyncio.sleep(0.01)
         with pytest.raises(Busy):
@@ -203,7 +202,8 @@ def test_a_request_in_work_is_answered_before_it_ends(run: Path, tmp_path: Path)
     body = json.dumps({"texts": ["apple"] * 3}).encode()
     host, port = address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:
-        head = f"POST /batch HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        lines = ("POST /batch HTTP/1.1", f"Host: {host}", "Content-Type: application/json")
+        head = "\r\n".join((*lines, f"Content-Length: {len(body)}", "", ""))
         connection.sendall(head.encode() + body[:5])
         time.sleep(0.5)
         child.send_signal(signal.SIGTERM)

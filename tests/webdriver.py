@@ -28,7 +28,7 @@ class Browser:
             pytest.skip("needs a browser: apt-get install chromium chromium-driver")
         self._driver = subprocess.Popen([driver, "--port=0"], stdout=subprocess.PIPE, text=True)
         assert self._driver.stdout is not None
-        port = next(m[1] for line in self._driver.stdout if (m := re.search(r"on port (\d+)", line)))
+        port = next(m[1] for line in self._driver.stdout if (m := re.search(r"successfully on port (\d+)", line)))
         self._http = httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60)
         options = {"binary": chromium, "args": [*FLAGS, f"--user-data-dir={profile}"]}
         wanted = {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}

@@ -42,8 +42,8 @@ def read_labels(path: Path) -> list[str]:
 class Predictor:
     """A delivered folder as a function from texts to labels, in float32: bf16 would flip a near tie now and then.
 
-    It reads ``longest`` tokens; ``truncated`` counts the texts so far that were longer. Raises ``BadInput`` for a folder
-    that does not load or is no single-label classifier.
+    It reads ``longest`` tokens; ``truncated`` counts the texts so far that were longer. Raises ``BadInput`` for a
+    folder that does not load or is no single-label classifier.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -71,7 +71,8 @@ ENTRYPOINT ["python", "predict.py"]
 def _readme(name: str) -> str:
     return f"""# {name}
 
-Made by p2m {__version__}; it runs without it. What the model does and how good it is: [model/README.md](model/README.md).
+Made by p2m {__version__}; it runs without it. What the model does and how good it is:
+[model/README.md](model/README.md).
 
 ```
 pip install --no-deps -r requirements.txt     # Python {platform.python_version()}, where it was made

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from p2m.errors import BadInput
+from p2m.evaluate.intervals import Estimate
 from p2m.export.parity import Parity
 from p2m.files import write_atomic
 
@@ -14,9 +15,9 @@ _WAYS = {
     "hf": "The delivered folder as it is, loaded with plain transformers and compared.",
     "onnx": "ONNX Runtime, float32. Attention and GELU are fused nodes of ONNX Runtime (`com.microsoft`); "
     "the layer that pools is written as the mean that it computes.",
-    "onnx-int8": "ONNX Runtime, int8: matrix products with weights of 7 bits and a scale for each column, activations of 8 "
-    "bits with a scale found as they come, GELU in its tanh form; pooling and classifier in float32. That scale is shared by the texts of a "
-    "batch, so a probability may depend a little on which texts are answered together.",
+    "onnx-int8": "ONNX Runtime, int8: matrix products with weights of 7 bits and a scale for each column, activations "
+    "of 8 bits with a scale found as they come, GELU in its tanh form; pooling and classifier in float32. The texts of a "
+    "batch share that scale, so a probability may depend a little on which texts are answered together.",
 }
 _SNIPPET = """```python
 import json, numpy as np, onnxruntime
@@ -66,13 +67,17 @@ def _section(wanted: str, p: Parity, sizes: tuple[float, float]) -> str:
         [
             "## This export",
             _WAYS[wanted],
-            f"Compared with the delivered model on the {p.n} validation rows (the estimate above is the delivered model's, "
-            "on the sealed test rows, which were not opened again):",
+            f"Compared with the delivered model on the {p.n} validation rows. (The estimate above is the delivered "
+            "model's, on the sealed test rows, which were not opened again.)",
             "| | delivered | this export |\n| --- | --: | --: |\n"
-            f"| {b.metric} | {b.value:.3f} ({b.low:.3f} to {b.high:.3f}) | {a.value:.3f} ({a.low:.3f} to {a.high:.3f}) |\n"
+            f"| {b.metric} | {_interval(b)} | {_interval(a)} |\n"
             f"| rows | {b.n} | {a.n} |\n"
             f"| weights | {sizes[0]:.1f} MB | {sizes[1]:.1f} MB |",
             f"Equal labels: {p.equal} of {p.n} ({p.equal / p.n:.1%}). Largest difference of a probability: "
             f"{p.largest_difference:.2g}.",
         ]
     )
+
+
+def _interval(e: Estimate) -> str:
+    return f"{e.value:.3f} ({e.low:.3f} to {e.high:.3f})"

@@ -27,8 +27,8 @@ _LIKE_BERT = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "elec
 
 
 def export_graph(folder: Path, file: Path, *, quick_gelu: bool = False) -> None:
-    """Write the classifier in ``folder`` as ``file``, in float32. ``quick_gelu`` takes GELU's tanh form, which differs in
-    the fourth digit: nothing beside rounding to int8.
+    """Write the classifier in ``folder`` as ``file``, in float32. ``quick_gelu`` takes GELU's tanh form, which
+    differs in the fourth digit: nothing beside rounding to int8.
 
     Raises ``BadInput`` for a folder that does not load, ``P2MError`` for an architecture that torch cannot export.
     """

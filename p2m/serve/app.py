@@ -54,7 +54,7 @@ def create_app(
 
     metrics = Metrics()
     batcher = Batcher(model.answer, limits.batch, limits.queued, metrics.batch)
-    Text = Annotated[str, Field(max_length=limits.text)]  # noqa: N806
+    Text = Annotated[str, Field(max_length=limits.text)]
     strict = ConfigDict(extra="forbid")
 
     class Ask(BaseModel):
@@ -65,8 +65,8 @@ def create_app(
         model_config = strict
         texts: Annotated[list[Text], Field(min_length=1, max_length=limits.batch)]
 
-    Answer = adapter.answer  # noqa: N806
-    Answers = create_model("Answers", predictions=(list[Answer], ...))  # type: ignore[valid-type]  # noqa: N806
+    Answer = adapter.answer
+    Answers = create_model("Answers", predictions=(list[Answer], ...))  # type: ignore[valid-type]
 
     class Health(BaseModel):
         ready: bool

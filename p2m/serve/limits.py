@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RequestLimits:
-    """``text``: characters of a text; ``batch``: texts of a request; ``body``: bytes; ``queued``: texts that may wait."""
+    """``text``: characters of one; ``batch``: texts of a request; ``body``: bytes; ``queued``: texts that may wait."""
 
     text: int = 20_000
     batch: int = 256

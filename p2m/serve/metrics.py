@@ -9,22 +9,21 @@ class Metrics:
     def __init__(self) -> None:
         from prometheus_client import CollectorRegistry, Counter, Histogram
 
-        self._registry = CollectorRegistry()
-        given = {"registry": self._registry}
-        self._requests = Counter("p2m_requests", "Requests answered.", ["path", "status"], **given)
+        registry = self._registry = CollectorRegistry()
+        self._requests = Counter("p2m_requests", "Requests answered.", ["path", "status"], registry=registry)
         self._seconds = Histogram(
             "p2m_request_seconds",
             "Seconds from a request's arrival to its answer.",
             ["path"],
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
-            **given,
+            registry=registry,
         )
-        self._answers = Counter("p2m_predictions", "Texts answered, by answer.", ["answer"], **given)
+        self._answers = Counter("p2m_predictions", "Texts answered, by answer.", ["answer"], registry=registry)
         self._batch = Histogram(
             "p2m_batch_texts",
             "Texts that the model answered at once.",
             buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
-            **given,
+            registry=registry,
         )
 
     def request(self, path: str, status: int, seconds: float) -> None:
