@@ -16,8 +16,8 @@ _WAYS = {
     "onnx": "ONNX Runtime, float32. Attention and GELU are fused nodes of ONNX Runtime (`com.microsoft`); "
     "the layer that pools is written as the mean that it computes.",
     "onnx-int8": "ONNX Runtime, int8: matrix products with weights of 7 bits and a scale for each column, activations "
-    "of 8 bits with a scale found as they come, GELU in its tanh form; pooling and classifier in float32. The texts of a "
-    "batch share that scale, so a probability may depend a little on which texts are answered together.",
+    "of 8 bits with a scale found as they come, GELU in its tanh form; pooling and classifier in float32. The texts of "
+    "a batch share that scale, so a probability may depend a little on which texts are answered together.",
 }
 _SNIPPET = """```python
 import json, numpy as np, onnxruntime

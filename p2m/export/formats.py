@@ -22,7 +22,8 @@ FORMATS = {
 class TextClassifier(Protocol):
     """What ``p2m.evaluate.predict.Predictor`` does, whoever does it."""
 
-    truncated: int
+    @property
+    def truncated(self) -> int: ...
 
     @property
     def labels(self) -> tuple[str, ...]: ...
