@@ -121,6 +121,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--out", metavar="FILE", help="write .csv, .tsv, .jsonl or .parquet (default: JSON lines on standard output)"
     )
     predict.add_argument("--input-column", metavar="NAME", help="the text column of FILE")
+    _model(predict)
     predict.add_argument("--json", action="store_true", help="JSON also for a single TEXT")
     predict.add_argument(
         "--abstain",
@@ -135,10 +136,47 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("file", metavar="FILE", help="labelled rows: .csv, .tsv, .jsonl or .parquet")
     evaluate.add_argument("--input-column", metavar="NAME", help="the text column of FILE")
     evaluate.add_argument("--output-column", metavar="NAME", help="the label column of FILE")
+    _model(evaluate)
     evaluate.add_argument("--json", action="store_true", help="one JSON object")
 
     report = command("report", "write report.md and report.html of a run again")
     report.add_argument("run", metavar="RUN", help="a run's folder or name")
+
+    export = command(
+        "export",
+        "write a delivered model in another format, compared with the delivered one on the validation rows",
+        "examples:\n  p2m export runs/question-type --onnx          float32: the same answers, faster\n"
+        "  p2m export runs/question-type --onnx --int8   int8: the fastest; the card says what it costs\n\n"
+        "It is written to RUN/export/FORMAT, with a card. Needs: pip install 'p2m[onnx]' for --onnx",
+    )
+    export.add_argument("run", metavar="RUN", help="a run's folder or name")
+    formats = export.add_mutually_exclusive_group(required=True)
+    formats.add_argument("--onnx", action="store_true", help="ONNX Runtime (classifiers)")
+    formats.add_argument("--gguf", action="store_true", help="llama.cpp (models that write text)")
+    formats.add_argument("--hf", action="store_true", help="plain transformers: the delivered folder, checked")
+    export.add_argument("--int8", action="store_true", help="with --onnx or --gguf: weights in int8")
+
+    serve = command(
+        "serve",
+        "answer over HTTP: /predict, /batch, /health, /metrics, /openapi.json, and a page to try it at /",
+        "example:\n  p2m serve runs/question-type --model onnx-int8\n"
+        "  curl 127.0.0.1:8000/predict -H 'Content-Type: application/json' -d '{\"text\": \"Who wrote it?\"}'\n\n"
+        "Needs: pip install 'p2m[serve]'",
+    )
+    serve.add_argument("run", metavar="RUN", help="a run's folder or name")
+    _model(serve)
+    serve.add_argument("--host", default="127.0.0.1", metavar="HOST", help="default: 127.0.0.1, this machine alone")
+    serve.add_argument("--port", type=int, default=8000, metavar="N", help="default: 8000; 0 is any free one")
+
+    package = command(
+        "package",
+        "make a folder that runs without p2m: model, predict.py, pinned requirements, Dockerfile",
+        "example:\n  p2m package runs/question-type --out question-type && python question-type/predict.py 'Who?'"
+        "\n\nNeeds: pip install 'p2m[onnx]'",
+    )
+    package.add_argument("run", metavar="RUN", help="a run's folder or name")
+    package.add_argument("--out", metavar="DIR", help="default: RUN/package")
+    package.add_argument("--int8", action="store_true", help="the int8 model (default: float32, the very same answers)")
 
     push = command(
         "push",
@@ -205,6 +243,15 @@ def _catalog(parser: argparse.ArgumentParser) -> None:
     search.add_argument("--json", action="store_true", help="one JSON object a card")
     for p in (sync, search):
         p.add_argument("--index", metavar="FILE", help="the catalogue (default: catalog.sqlite in p2m's home)")
+
+
+def _model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        choices=("hf", "onnx", "onnx-int8"),
+        default="hf",
+        help="as delivered (hf, the default), or as p2m export wrote it",
+    )
 
 
 def _budget(parser: argparse.ArgumentParser, counted: str = "in all") -> None:

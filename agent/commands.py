@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.runs import find_run, list_runs, load_state, new_run_dir, runs_dir, summary
+from agent.ship import export, model_folder, package, serve
 from p2m.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, BadInput
 
 if TYPE_CHECKING:
@@ -217,15 +218,6 @@ def report(args: argparse.Namespace) -> int:
     return 0
 
 
-def _model_folder(run_dir: Path) -> Path:
-    folder = run_dir / "model"
-    if not (folder / "config.json").is_file():
-        raise BadInput(
-            "the run has delivered no model yet", where=str(run_dir), fix=f"Let it finish: p2m resume {run_dir}"
-        )
-    return folder
-
-
 def predict(args: argparse.Namespace) -> int:
     from agent.session import quiet_libraries
     from p2m.data.labelled import read_unlabelled, write_table
@@ -238,7 +230,7 @@ def predict(args: argparse.Namespace) -> int:
             "give either a TEXT or --file FILE", where="p2m predict", fix="For example: p2m predict RUN 'some text'"
         )
     run_dir = find_run(args.run)
-    folder = _model_folder(run_dir)
+    folder = model_folder(run_dir, args.model)
     threshold = _threshold(args.abstain, run_dir)
     table = None
     if args.file is not None:
@@ -247,9 +239,9 @@ def predict(args: argparse.Namespace) -> int:
     else:
         texts = [args.text]
     from p2m.evaluate.abstain import answered
-    from p2m.evaluate.predict import Predictor
+    from p2m.export.formats import open_classifier
 
-    predictions = Predictor(folder).predict(texts)
+    predictions = open_classifier(folder).predict(texts)
     labels = answered([p.label for p in predictions], [p.probs[p.label] for p in predictions], threshold)
     if table is None:
         first = predictions[0]
@@ -313,7 +305,7 @@ def evaluate(args: argparse.Namespace) -> int:
     quiet_libraries()
     run_dir = find_run(args.run)
     state = load_state(run_dir)
-    result = evaluation(_model_folder(run_dir), state.task, args.file, args.input_column, args.output_column)
+    result = evaluation(model_folder(run_dir, args.model), state.task, args.file, args.input_column, args.output_column)
     if args.json:
         print(json.dumps(result.as_dict(), ensure_ascii=False))
     else:
@@ -364,6 +356,9 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "report": report,
     "predict": predict,
     "eval": evaluate,
+    "export": export,
+    "serve": serve,
+    "package": package,
     "push": push,
     "pull": pull,
     "catalog": catalog,

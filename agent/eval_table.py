@@ -53,13 +53,13 @@ def evaluation(
     """Score the model in ``folder`` on a labelled file. Columns not named are the task's where the file has them, else
     detected.
 
-    Raises ``BadInput`` for what ``read_labelled`` and ``Predictor`` refuse, and for a file without rows.
+    Raises ``BadInput`` for what ``read_labelled`` and ``open_classifier`` refuse, and for a file without rows.
     """
     import numpy as np
 
     from p2m.data.labelled import read_labelled
     from p2m.data.table import read_table
-    from p2m.evaluate.predict import Predictor
+    from p2m.export.formats import open_classifier
 
     columns = read_table(file).columns
     rows = read_labelled(
@@ -71,7 +71,7 @@ def evaluation(
     )
     if not rows:
         raise BadInput("there is no row to score", where=file)
-    predictor = Predictor(folder)
+    predictor = open_classifier(folder)
     golds = [row.output for row in rows]
     predictions = predictor.predict([row.input for row in rows])
     predicted = [p.label for p in predictions]

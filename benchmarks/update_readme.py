@@ -51,6 +51,18 @@ def train_speed() -> str:
     return table(["system", "examples/s", "accuracy", "95% interval", "n"], rows) + f"\n\n{note}"
 
 
+def inference() -> str:
+    """The rows and the ratios of benchmarks/inference.py."""
+    from inference import COLUMNS, cells
+
+    found = json.loads((RESULTS / "inference.json").read_text(encoding="utf-8"))
+    summary = found["summary"]
+    worst = (
+        f"{summary['int8_speedup']:.2f} times torch's rows a second at least, {summary['int8_loss']:+.2f} points lost"
+    )
+    return table(COLUMNS, [cells(r) for r in found["rows"]]) + f"\n\nint8: {worst} at most."
+
+
 def retrieval() -> str:
     """The rows of benchmarks/retrieval.py."""
     found = json.loads((RESULTS / "retrieval.json").read_text(encoding="utf-8"))
@@ -176,7 +188,12 @@ def main() -> None:
     readme = path.read_text(encoding="utf-8")
     if args.demo.exists():
         readme = fill(readme, "demo", f"```\n{args.demo.read_text(encoding='utf-8').strip()}\n```")
-    for name, make in (("tasks", tasks), ("train_speed", train_speed), ("estimate", estimate_line)):
+    for name, make in (
+        ("tasks", tasks),
+        ("train_speed", train_speed),
+        ("inference", inference),
+        ("estimate", estimate_line),
+    ):
         if (RESULTS / f"{name}.json").exists():
             readme = fill(readme, name, make())
     path.write_text(readme, encoding="utf-8")

@@ -101,3 +101,28 @@ def new_folder(final: Path) -> Iterator[Path]:
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
+
+
+@contextmanager
+def replaced_folder(final: Path) -> Iterator[Path]:
+    """Yield a folder beside ``final`` to fill; on success it takes the place of ``final``, on any failure it is gone
+    and ``final`` is as it was."""
+    with clear_disk_errors(final.parent):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
+        old = aside.with_name(f"{aside.name}.old")
+        try:
+            yield aside
+            for path in [p for p in aside.rglob("*") if p.is_file()]:
+                with path.open("rb") as handle:
+                    os.fsync(handle.fileno())
+            aside.chmod(0o755)
+            if final.exists():
+                final.rename(old)
+            os.replace(aside, final)
+            fsync_dir(final.parent)
+        finally:
+            if old.exists() and not final.exists():
+                old.rename(final)
+            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)

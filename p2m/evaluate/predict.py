@@ -20,10 +20,11 @@ WINDOW = 2048
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most probable label, and every label's probability (sum 1)."""
+    """The most probable label, and every label's probability (sum 1). ``truncated``: the text's end was not read."""
 
     label: str
     probs: dict[str, float]
+    truncated: bool = False
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
@@ -46,8 +47,8 @@ def read_labels(path: Path) -> list[str]:
 class Predictor:
     """A delivered folder as a function from texts to labels, in float32: bf16 would flip a near tie now and then.
 
-    ``truncated`` counts the texts so far that were longer than the model reads. Raises ``BadInput`` for a folder that
-    does not load or is no single-label classifier.
+    It reads ``longest`` tokens; ``truncated`` counts the texts so far that were longer. Raises ``BadInput`` for a
+    folder that does not load or is no single-label classifier.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -55,7 +56,8 @@ class Predictor:
         self._model = load_model(Path(folder), "AutoModelForSequenceClassification").eval()
         self._tokenizer = load_tokenizer(Path(folder))
         config = self._model.config
-        self._longest = min(self._tokenizer.model_max_length, getattr(config, "max_position_embeddings", None) or 512)
+        self.longest = min(self._tokenizer.model_max_length, getattr(config, "max_position_embeddings", None) or 512)
+        self.pad_id = int(self._tokenizer.pad_token_id or 0)
         self.labels = tuple(str(config.id2label[i]) for i in range(config.num_labels))
         if len(self.labels) < 2 or config.problem_type not in (None, "single_label_classification"):
             raise BadInput("this model does not choose one of several labels", where=str(folder))
@@ -74,9 +76,10 @@ class Predictor:
     def _window(self, texts: list[str], batch_tokens: int) -> list[Prediction]:
         import torch
 
-        whole = self._tokenizer(texts, truncation=True, max_length=self._longest, return_overflowing_tokens=False)
+        whole = self._tokenizer(texts, truncation=True, max_length=self.longest, return_overflowing_tokens=False)
         ids = whole["input_ids"]
-        self.truncated += sum(len(e.overflowing) > 0 for e in whole.encodings)
+        cut = [len(e.overflowing) > 0 for e in whole.encodings]
+        self.truncated += sum(cut)
         found: list[Prediction | None] = [None] * len(texts)
         with torch.inference_mode():
             for batch in token_batches([len(i) for i in ids], batch_tokens):
@@ -84,5 +87,5 @@ class Predictor:
                 probs = torch.softmax(self._model(**padded).logits.double(), dim=-1)
                 best = probs.argmax(1).tolist()
                 for i, k, row in zip(batch, best, probs.tolist(), strict=True):
-                    found[i] = Prediction(self.labels[k], dict(zip(self.labels, row, strict=True)))
+                    found[i] = Prediction(self.labels[k], dict(zip(self.labels, row, strict=True)), cut[i])
         return [p for p in found if p is not None]

@@ -9,7 +9,7 @@ of that layer's output is the layer-normalised mean, for any code that loads the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,12 +133,9 @@ class Student:
             model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
         weights = model.state_dict()
         layer = f"{names.encoder}.encoder.layer.{config.num_hidden_layers - 1}."
-        filled = {name: torch.zeros_like(w) for name, w in weights.items() if name.startswith(layer)}
+        shapes = {name.removeprefix(layer): w for name, w in weights.items() if name.startswith(layer)}
+        filled = {layer + name: w for name, w in _mean_layer(shapes).items()}
         identity = torch.eye(config.hidden_size)
-        filled[layer + "attention.self.value.weight"] = identity
-        filled[layer + "attention.output.dense.weight"] = identity * LOUD
-        filled[layer + "attention.output.LayerNorm.weight"] = torch.ones(config.hidden_size)
-        filled[layer + "output.LayerNorm.weight"] = torch.ones(config.hidden_size)
         filled |= {f"{names.encoder}.{name}": w for name, w in encoder.state_dict().items()}
         filled[f"{names.dense}.weight"] = identity / config.hidden_size**0.5
         filled[f"{names.dense}.bias"] = torch.zeros(config.hidden_size)
@@ -153,6 +150,31 @@ class Student:
             "label2id": {label: i for i, label in enumerate(self.labels)},
             "problem_type": "single_label_classification",
         }
+
+
+def mean_layer_of(model: Any) -> Any:
+    """The last encoder layer of a loaded classifier where it is the mean that ``Student.save`` adds, else None."""
+    import torch
+
+    if model.config.model_type not in _MEAN_POOLED:
+        return None
+    last = model.base_model.encoder.layer[-1]
+    weights = last.state_dict()
+    ours = _mean_layer(weights)
+    return last if all(torch.equal(w, ours[name]) for name, w in weights.items()) else None
+
+
+def _mean_layer(like: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights of the added layer, in the names and shapes of an encoder layer's."""
+    import torch
+
+    filled = {name: torch.zeros_like(w) for name, w in like.items()}
+    identity = torch.eye(len(filled["output.LayerNorm.weight"]))
+    filled["attention.self.value.weight"] = identity
+    filled["attention.output.dense.weight"] = identity * LOUD
+    filled["attention.output.LayerNorm.weight"] = torch.ones(len(identity))
+    filled["output.LayerNorm.weight"] = torch.ones(len(identity))
+    return filled
 
 
 def pools_first_token(folder: Path) -> bool:

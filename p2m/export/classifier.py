@@ -1,0 +1,116 @@
+"""A delivered classifier in another format: written aside, checked against the delivered one, then put in place."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from p2m import __version__
+from p2m.errors import BadInput, P2MError
+from p2m.evaluate.predict import Prediction, Predictor
+from p2m.export.exportcard import write_export_card
+from p2m.export.formats import open_classifier, require_extra
+from p2m.export.parity import Parity, compare
+from p2m.export.publish import delivered_files
+from p2m.files import replaced_folder, write_atomic
+from p2m.rows import Row
+from p2m.task.spec import TaskSpec
+
+SETTINGS = "p2m.json"
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "config.json")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """``megabytes`` is the size of the weights, before and after."""
+
+    folder: Path
+    parity: Parity
+    megabytes: tuple[float, float]
+
+
+def export_classifier(
+    model: Path,
+    target: Path,
+    wanted: str,
+    rows: Sequence[Row],
+    task: TaskSpec,
+    made_from: str,
+    say: Callable[[str], None],
+) -> Exported:
+    """Write ``target`` from the delivered folder ``model`` in the format ``wanted`` (``hf``, ``onnx``, ``onnx-int8``).
+
+    ``rows`` are validation rows, ``made_from`` names the delivered model, ``say`` is told what is going on. Raises
+    ``BadInput`` for a folder that does not load or a package that is missing, ``P2MError`` where float32 answers
+    differ: then there is no ``target``.
+    """
+    if wanted != "hf":
+        require_extra("onnx", "onnx", "onnxruntime")
+    say(f"answering {len(rows)} validation rows with the delivered model")
+    texts = [row.input for row in rows]
+    before = Predictor(model)
+    expected = before.predict(texts)
+    with replaced_folder(target) as aside:
+        files = delivered_files(model)
+        for name in files if wanted == "hf" else [name for name in _TOKENIZER if name in files]:
+            shutil.copy2(files[name], aside / name)
+        settings = {
+            "kind": task.kind,
+            "format": wanted,
+            "labels": before.labels,
+            "longest": before.longest,
+            "pad_id": before.pad_id,
+            "made_from": made_from,
+            "p2m": __version__,
+        }
+        write_atomic(aside / SETTINGS, json.dumps(settings, ensure_ascii=False, indent=1) + "\n")
+        if wanted != "hf":
+            say("writing the ONNX graph" + (", then its weights in int8" if wanted == "onnx-int8" else ""))
+            _write_onnx(model, aside, wanted)
+        say(f"answering {len(rows)} validation rows with the exported model")
+        found = _plain_transformers(aside, texts) if wanted == "hf" else open_classifier(aside).predict(texts)
+        parity = compare(rows, expected, found, task.metric, before.labels)
+        if wanted != "onnx-int8" and not parity.is_same:
+            raise P2MError(f"the export answers otherwise than the delivered model and was not kept: {parity}")
+        sizes = _megabytes(model), _megabytes(aside)
+        write_export_card(model / "README.md", aside / "README.md", wanted, parity, sizes)
+    return Exported(target, parity, sizes)
+
+
+def made_from(folder: Path) -> str:
+    """Which delivered model an exported folder was made from. Raises ``BadInput`` where this is no exported folder."""
+    try:
+        return str(json.loads((folder / SETTINGS).read_text(encoding="utf-8"))["made_from"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"no {SETTINGS} that says what this folder is", where=str(folder)) from error
+
+
+def _write_onnx(model: Path, folder: Path, wanted: str) -> None:
+    from p2m.export.graph import export_graph
+    from p2m.export.quantise import quantise
+
+    if wanted == "onnx":
+        export_graph(model, folder / "model.onnx")
+        return
+    whole = folder / "float32.onnx"
+    export_graph(model, whole, quick_gelu=True)
+    quantise(whole, folder / "model.onnx")
+    whole.unlink()
+
+
+def _plain_transformers(folder: Path, texts: Sequence[str]) -> list[Prediction]:
+    """The answers of ``transformers.pipeline``, as the card tells its readers to load the folder."""
+    from transformers import pipeline
+
+    classify: Any = pipeline("text-classification", model=str(folder), device="cpu")
+    answers = classify(list(texts), truncation=True, top_k=None)
+    return [Prediction(a[0]["label"], {x["label"]: x["score"] for x in a}) for a in answers]
+
+
+def _megabytes(folder: Path) -> float:
+    weights = [*folder.glob("*.safetensors"), *folder.glob("*.onnx")]
+    return sum(file.stat().st_size for file in weights) / 1e6

@@ -1,0 +1,83 @@
+"""The card of an exported folder: the delivered model's, what the export changed, and how to use this format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from p2m.errors import BadInput
+from p2m.evaluate.intervals import Estimate
+from p2m.export.parity import Parity
+from p2m.files import write_atomic
+
+_LIBRARY = {"onnx": "onnx", "onnx-int8": "onnx"}
+_WAYS = {
+    "hf": "The delivered folder as it is, loaded with plain transformers and compared.",
+    "onnx": "ONNX Runtime, float32. Attention and GELU are fused nodes of ONNX Runtime (`com.microsoft`); "
+    "the layer that pools is written as the mean that it computes.",
+    "onnx-int8": "ONNX Runtime, int8: matrix products with weights of 7 bits and a scale for each column, activations "
+    "of 8 bits with a scale found as they come, GELU in its tanh form; pooling and classifier in float32. The texts of "
+    "a batch share that scale, so a probability may depend a little on which texts are answered together.",
+}
+_SNIPPET = """```python
+import json, numpy as np, onnxruntime
+from tokenizers import Tokenizer
+
+settings = json.load(open("p2m.json"))
+tokenizer = Tokenizer.from_file("tokenizer.json")
+tokenizer.enable_truncation(settings["longest"])
+ids = np.array([tokenizer.encode("some text").ids])
+session = onnxruntime.InferenceSession("model.onnx")
+logits, = session.run(["logits"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+print(settings["labels"][logits[0].argmax()])
+```
+
+`p2m package` makes a folder with a ready `predict.py` of it."""
+
+
+def write_export_card(delivered: Path, target: Path, wanted: str, parity: Parity, sizes: tuple[float, float]) -> None:
+    """Write ``target`` from the card ``delivered``; ``sizes`` are megabytes of weights, before and after.
+
+    Raises ``BadInput`` for a card that p2m did not write.
+    """
+    import yaml
+
+    parts = delivered.read_text(encoding="utf-8").split("---\n", 2) if delivered.is_file() else []
+    if len(parts) != 3 or parts[0]:
+        raise BadInput("this is no card of a delivered model", where=str(delivered))
+    header: dict[str, Any] = yaml.safe_load(parts[1])
+    header["library_name"] = _LIBRARY.get(wanted, header.get("library_name"))
+    body, heading, use = parts[2].partition("## Use\n")
+    if wanted != "hf":
+        use = f"\n{_SNIPPET}\n"
+    front = yaml.safe_dump(header, sort_keys=False, allow_unicode=True)
+    text = f"---\n{front}---\n{body}{_section(wanted, parity, sizes)}\n\n{heading or '## Use'}{use}"
+    write_atomic(target, text)
+
+
+def heading_of(card: Path) -> str:
+    """What a card calls its model."""
+    lines = card.read_text(encoding="utf-8").splitlines()
+    return next((line[2:] for line in lines if line.startswith("# ")), "Classifier")
+
+
+def _section(wanted: str, p: Parity, sizes: tuple[float, float]) -> str:
+    b, a = p.before, p.after
+    return "\n\n".join(
+        [
+            "## This export",
+            _WAYS[wanted],
+            f"Compared with the delivered model on the {p.n} validation rows. (The estimate above is the delivered "
+            "model's, on the sealed test rows, which were not opened again.)",
+            "| | delivered | this export |\n| --- | --: | --: |\n"
+            f"| {b.metric} | {_interval(b)} | {_interval(a)} |\n"
+            f"| rows | {b.n} | {a.n} |\n"
+            f"| weights | {sizes[0]:.1f} MB | {sizes[1]:.1f} MB |",
+            f"Equal labels: {p.equal} of {p.n} ({p.equal / p.n:.1%}). Largest difference of a probability: "
+            f"{p.largest_difference:.2g}.",
+        ]
+    )
+
+
+def _interval(e: Estimate) -> str:
+    return f"{e.value:.3f} ({e.low:.3f} to {e.high:.3f})"

@@ -1,0 +1,84 @@
+"""The formats of a shipped model, and how each is opened: one interface, whatever runs it."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from p2m.errors import BadInput
+from p2m.evaluate.predict import Prediction
+
+FORMATS = {
+    "hf": "transformers, float32: as delivered",
+    "onnx": "ONNX Runtime, float32: the same answers, faster",
+    "onnx-int8": "ONNX Runtime, int8: the fastest, a quarter of the size",
+    "gguf": "llama.cpp, float16",
+    "gguf-q8": "llama.cpp, int8",
+}
+
+
+class TextClassifier(Protocol):
+    """What ``p2m.evaluate.predict.Predictor`` does, whoever does it."""
+
+    @property
+    def truncated(self) -> int: ...
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]: ...
+
+    def stream(self, texts: Iterable[str]) -> Iterator[Prediction]: ...
+
+
+class OnnxPredictor:
+    """An exported folder as a function from texts to labels; ``threads`` None is every core.
+
+    Raises ``BadInput`` for a folder that does not load, or where ONNX Runtime is not installed.
+    """
+
+    def __init__(self, folder: Path, threads: int | None = None) -> None:
+        require_extra("onnx", "onnxruntime")
+        from p2m.export.standalone import Classifier
+
+        try:
+            self._classifier = Classifier(folder, threads)
+        except Exception as error:  # onnxruntime's and tokenizers' own kinds, and those of JSON
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise BadInput(f"this folder has no ONNX model that loads: {reason}", where=str(folder)) from error
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self._classifier.labels
+
+    @property
+    def truncated(self) -> int:
+        """Texts so far that were longer than the model reads."""
+        return self._classifier.truncated
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """One prediction a text, in order."""
+        return list(self.stream(texts))
+
+    def stream(self, texts: Iterable[str]) -> Iterator[Prediction]:
+        """The same for any number of texts."""
+        for found in self._classifier.stream(texts):
+            yield Prediction(found["label"], found["probabilities"], found["truncated"])
+
+
+def open_classifier(folder: Path) -> TextClassifier:
+    """The classifier in ``folder``, in whichever format that holds. Raises ``BadInput`` where there is none."""
+    if (folder / "model.onnx").is_file():
+        return OnnxPredictor(folder)
+    from p2m.evaluate.predict import Predictor
+
+    return Predictor(folder)
+
+
+def require_extra(extra: str, *packages: str) -> None:
+    """Raises ``BadInput`` with the command that installs ``extra`` where one of its packages is missing."""
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise BadInput(f"this needs {', '.join(missing)}", fix=f"Install it: pip install 'p2m[{extra}]'")

@@ -1,0 +1,1 @@
+"""A model behind HTTP: ``p2m serve``."""
