@@ -21,9 +21,9 @@ from p2m.task.styles import pair_of
 Finder = Callable[..., Place]
 
 METRICS: dict[Kind, tuple[Metric, ...]] = {
-    "classify": ("accuracy", "macro_f1"),
-    "generate": ("chrf", "exact_match"),
-    "extract": ("exact_match", "chrf"),
+    "classify": ("accuracy", "macro_f1", "micro_f1", "mcc"),
+    "generate": ("chrf", "exact_match", "rouge_l", "squad_f1", "squad_em"),
+    "extract": ("exact_match", "squad_f1", "squad_em", "span_f1", "chrf"),
 }
 METRIC_NAMES: dict[str, Metric] = {
     "accuracy": "accuracy",
@@ -35,6 +35,18 @@ METRIC_NAMES: dict[str, Metric] = {
     "em": "exact_match",
     "chrf": "chrf",
     "chrf++": "chrf",
+    "micro f1": "micro_f1",
+    "f1 micro": "micro_f1",
+    "mcc": "mcc",
+    "matthews": "mcc",
+    "rouge l": "rouge_l",
+    "rougel": "rouge_l",
+    "squad f1": "squad_f1",
+    "token f1": "squad_f1",
+    "squad em": "squad_em",
+    "span f1": "span_f1",
+    "entity f1": "span_f1",
+    "spearman": "spearman",
 }
 KIND_NAMES: dict[str, Kind] = {
     "classify": "classify",

@@ -7,7 +7,12 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Kind = Literal["classify", "generate", "extract"]
-Metric = Literal["accuracy", "macro_f1", "exact_match", "chrf"]
+Metric = Literal[
+    "accuracy", "macro_f1", "micro_f1", "mcc",
+    "exact_match", "chrf", "rouge_l", "squad_em", "squad_f1",
+    "span_f1",
+    "spearman",
+]  # fmt: skip
 DEFAULT_METRIC: dict[str, Metric] = {"classify": "accuracy", "generate": "chrf", "extract": "exact_match"}
 
 
