@@ -18,6 +18,7 @@ from p2m.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, BadInput
 
 if TYPE_CHECKING:
     from agent.loop import Parts
+    from p2m.evaluate.predict import Prediction
 
 BUDGET_OPTIONS = ("minutes", "examples", "usd", "tokens", "steps")
 
@@ -242,20 +243,23 @@ def predict(args: argparse.Namespace) -> int:
         texts = table.texts
     else:
         texts = [args.text]
-    from p2m.evaluate.predict import Predictor
+    from p2m.evaluate.predict import load_predictor
 
-    predictions = Predictor(folder).predict(texts)
+    predictions = load_predictor(folder).predict(texts)
     if table is None:
         first = predictions[0]
         if args.json:
-            print(json.dumps({"label": first.label, "probabilities": first.probs}, ensure_ascii=False))
+            said: dict[str, Any] = {"output": first.output}
+            if first.probs is not None:
+                said = {"label": first.output, "probabilities": first.probs}
+            print(json.dumps(said, ensure_ascii=False))
         else:
-            print(first.label)
-            for label, p in sorted(first.probs.items(), key=lambda item: -item[1]):
+            print(first.output)
+            for label, p in sorted((first.probs or {}).items(), key=lambda item: -item[1]):
                 print(f"  {p:6.1%}  {label}")
         return 0
     records = [
-        {**record, "prediction": p.label, "probability": round(p.probs[p.label], 4), "probabilities": _rounded(p.probs)}
+        {**record, "prediction": p.output, **_probabilities(p)}
         for record, p in zip(table.records, predictions, strict=True)
     ]
     if args.out:
@@ -267,8 +271,12 @@ def predict(args: argparse.Namespace) -> int:
     return 0
 
 
-def _rounded(probs: dict[str, float]) -> dict[str, float]:
-    return {label: round(p, 4) for label, p in probs.items()}
+def _probabilities(prediction: Prediction) -> dict[str, Any]:
+    """Further columns of a prediction: those of a classifier's, none for others."""
+    if prediction.probs is None:
+        return {}
+    rounded = {label: round(p, 4) for label, p in prediction.probs.items()}
+    return {"probability": rounded.get(prediction.output), "probabilities": rounded}
 
 
 def evaluate(args: argparse.Namespace) -> int:

@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from p2m import kinds
 from p2m.errors import BadInput
-from p2m.evaluate.intervals import Estimate, interval
+from p2m.evaluate.errors import Fault
+from p2m.evaluate.intervals import Estimate
 from p2m.evaluate.metrics import LabelScore, confusions, per_label
 from p2m.task.spec import TaskSpec
 
@@ -21,9 +23,10 @@ TOP_CONFUSIONS = 15
 
 @dataclass(frozen=True)
 class Evaluation:
-    """``estimates``: the task's metric first, then accuracy and macro-F1 where it is neither. ``confusions`` holds
+    """``estimates``: the task's metric first, then the others of its kind. ``confusions`` holds
     (gold, predicted, count) of every pair that occurs; ``truncated`` counts texts longer than the model reads.
-    ``used_for`` says what the run itself did with this file, empty where it never saw it."""
+    ``used_for`` says what the run itself did with this file, empty where it never saw it. ``faults`` is what is wrong
+    with answers that are no labels."""
 
     file: str
     n: int
@@ -32,6 +35,7 @@ class Evaluation:
     confusions: tuple[tuple[str, str, int], ...]
     truncated: int
     used_for: str = ""
+    faults: tuple[Fault, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; the estimates are keyed by their metric."""
@@ -50,30 +54,25 @@ def evaluation(
 
     Raises ``BadInput`` for what ``read_labelled`` and ``Predictor`` refuse, and for a file without rows.
     """
-    from p2m.data.labelled import read_labelled
     from p2m.data.table import read_table
-    from p2m.evaluate.predict import Predictor
+    from p2m.evaluate.predict import load_predictor
 
-    columns = read_table(file).columns
-    rows = read_labelled(
-        file,
-        kind=task.kind,
-        labels=task.labels,
-        input_column=input_column or _there(task.input_column, columns),
-        output_column=output_column or _there(task.output_column, columns),
-    )
+    columns, kind = read_table(file).columns, kinds.of(task)
+    there = {name: _there(getattr(task, name), columns) for name in ("input_column", "output_column")}
+    rows = kind.read(task.model_copy(update=there), file, input_column=input_column, output_column=output_column)
     if not rows:
         raise BadInput("there is no row to score", where=file)
-    predictor = Predictor(folder)
+    predictor = load_predictor(folder)
     golds = [row.output for row in rows]
-    predicted = [p.label for p in predictor.predict([row.input for row in rows])]
-    metrics = dict.fromkeys((task.metric, "accuracy", "macro_f1"))
+    predicted = [p.output for p in predictor.predict([row.input for row in rows])]
+    metrics = dict.fromkeys((task.metric, *kind.extra_metrics))
     return Evaluation(
         file=file,
         n=len(rows),
-        estimates=tuple(interval(m, golds, predicted, labels=task.labels) for m in metrics),  # type: ignore[arg-type]
-        per_label=tuple(per_label(golds, predicted, task.labels)),
-        confusions=tuple(confusions(golds, predicted)),
+        estimates=tuple(kind.estimate_of(m, task, rows, predicted) for m in metrics),
+        per_label=tuple(per_label(golds, predicted, task.labels)) if kind.answers_are_labels else (),
+        confusions=tuple(confusions(golds, predicted)) if kind.answers_are_labels else (),
+        faults=Fault.of(kind.errors(task, rows, predicted).analysis),
         truncated=predictor.truncated,
         used_for=_used_for(file, task),
     )
@@ -107,6 +106,12 @@ def print_evaluation(result: Evaluation, stream: TextIO) -> None:
     if result.truncated:
         line(f"  {result.truncated} of the texts are longer than the model reads and were cut", "yellow")
     line()
+    if not result.per_label:
+        for fault in result.faults:
+            line(f"  {fault.count} of {result.n}: {fault.name}")
+            for text in fault.texts:
+                line(f"    {text}", "dim")
+        return
     console.print(_label_table(result.per_label))
     line()
     wrong = [(gold, predicted, n) for gold, predicted, n in result.confusions if gold != predicted]

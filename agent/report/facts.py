@@ -15,7 +15,7 @@ from agent.report.data import Removal, Source, removals_of, sources_of
 from agent.report.reproduce import Reproduction, reproduction_of
 from agent.state import RunState
 from p2m.errors import P2MError
-from p2m.evaluate.errors import Cluster
+from p2m.evaluate.errors import Cluster, Fault
 from p2m.store import Store
 from p2m.task.spec import TaskSpec
 from tools.workspace import Experiment, Score
@@ -68,6 +68,7 @@ class Report:
     per_class: tuple[dict[str, Any], ...]
     confusion: dict[str, Any] | None
     clusters: tuple[Cluster, ...]
+    faults: tuple[Fault, ...]
     analysed: str
     log: tuple[LogEntry, ...]
     costs: Costs
@@ -103,6 +104,7 @@ def gather(run_dir: Path, state: RunState, store: Store) -> Report:
         per_class=tuple(delivery.get("per_class", ())),
         confusion=delivery.get("confusion"),
         clusters=_clusters(workspace.analysis or {}),
+        faults=Fault.of(workspace.analysis or {}),
         analysed=(workspace.analysis or {}).get("model", ""),
         log=tuple(log_lines(state)),
         costs=costs_of(records),

@@ -6,15 +6,12 @@ import asyncio
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from agent.steps.baselines import real_rows, score_baselines
+from p2m import kinds
 from p2m.data.referee import open_test
-from p2m.evaluate.intervals import interval
-from p2m.evaluate.metrics import per_label
 from p2m.files import clear_disk_errors, write_atomic
 from tools.base import ToolContext, ToolResult, need, tool
 from tools.workspace import Experiment
@@ -27,10 +24,11 @@ async def deliver(ctx: ToolContext) -> ToolResult:
     held_out = ctx.workspace.held_out
     assert held_out is not None
     test = open_test(ctx.store, held_out.handle)
-    golds, texts = [r.output for r in test], [r.input for r in test]
+    texts = [r.input for r in test]
     ctx.progress("scoring the best student on the sealed test", 0.05)
     predictions, truncated = await asyncio.to_thread(_predict, ctx.store.path(best.model) / "model", texts)
-    estimate = interval(ctx.task.metric, golds, predictions, labels=ctx.task.labels)
+    kind = kinds.of(ctx.task)
+    estimate = kind.estimate(ctx.task, test, predictions)
     real = await asyncio.to_thread(real_rows, ctx)
     found = await score_baselines(ctx, real, test, "test")
     rows_by_source = await asyncio.to_thread(_rows_by_source, ctx, best)
@@ -43,8 +41,7 @@ async def deliver(ctx: ToolContext) -> ToolResult:
             "sha256": ctx.store.meta(held_out.handle).get("sha256"),
         },
         "baselines": found,
-        "per_class": [asdict(s) for s in per_label(golds, predictions, ctx.task.labels)],
-        "confusion": _confusion(golds, predictions, ctx.task.labels),
+        **kind.details(ctx.task, test, predictions),
         "folder": "model",
         "rows_by_source": rows_by_source,
         "truncated": truncated,
@@ -55,17 +52,11 @@ async def deliver(ctx: ToolContext) -> ToolResult:
     return ToolResult(text, text, data)
 
 
-def _confusion(golds: list[str], predictions: list[str], labels: Sequence[str]) -> dict[str, Any]:
-    """Rows are the true labels, columns the predicted ones, in the task's order."""
-    counts = Counter(zip(golds, predictions, strict=True))
-    return {"labels": list(labels), "matrix": [[counts[gold, said] for said in labels] for gold in labels]}
-
-
 def _predict(folder: Path, texts: list[str]) -> tuple[list[str], int]:
-    from p2m.evaluate.predict import Predictor
+    from p2m.evaluate.predict import load_predictor
 
-    predictor = Predictor(folder)
-    return [p.label for p in predictor.predict(texts)], predictor.truncated
+    predictor = load_predictor(folder)
+    return [p.output for p in predictor.predict(texts)], predictor.truncated
 
 
 def _rows_by_source(ctx: ToolContext, best: Experiment) -> dict[str, int]:

@@ -17,7 +17,7 @@ from p2m.catalog.base import Embed
 from p2m.catalog.cards import front_matter, languages, license_of
 from p2m.catalog.hubclient import HubClient, RepoInfo
 from p2m.catalog.labels import unit, words
-from p2m.catalog.models import is_encoder, read_json, read_model, speaks
+from p2m.catalog.models import is_encoder, read_json, read_model, serves, speaks
 from p2m.errors import BadInput
 from p2m.task.spec import TaskSpec
 
@@ -191,7 +191,7 @@ def excluded(task: TaskSpec, model: HubModel, settings: safety.Settings) -> str 
         return "remote_code rule: it needs its own code to be run (auto_map)"
     if model.gated and not settings.allow_gated:
         return "gated rule: its owner gives it to those who asked"
-    if task.kind == "classify" and not model.encoder:
+    if not serves(task, model):
         return f"a {model.model_type} model cannot {task.kind}"
     if not asked and model.purpose and model.purpose not in PIPELINES:
         return f"it is made for {model.purpose}, not to be trained further"

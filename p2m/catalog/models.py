@@ -7,11 +7,12 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from p2m import kinds
 from p2m.catalog.cards import front_matter, languages, license_of
 from p2m.errors import BadInput
-from p2m.task.spec import Kind, TaskSpec
+from p2m.task.spec import TaskSpec
 
 PACK_STUDENT = "all-minilm-l6-v2"
 # Architectures by their ``model_type`` in config.json, as transformers names them.
@@ -114,11 +115,11 @@ def _order(task: TaskSpec, model: LocalModel) -> tuple[Any, ...]:
 
 
 def _excluded(task: TaskSpec, model: LocalModel) -> str | None:
-    limits, kind = task.student, task.kind
+    limits = task.student
     if model.problem:
         return model.problem
-    if not _serves(kind, model):
-        return f"a {model.model_type} model cannot {kind}"
+    if not serves(task, model):
+        return f"a {model.model_type} model cannot {task.kind}"
     if limits.max_parameters_m is not None and (model.parameters_m or 0) > limits.max_parameters_m:
         return f"{model.parameters_m:.0f}M parameters; the limit is {limits.max_parameters_m:g}M"
     if limits.licenses is not None and model.license not in limits.licenses:
@@ -126,8 +127,18 @@ def _excluded(task: TaskSpec, model: LocalModel) -> str | None:
     return None
 
 
-def _serves(kind: Kind, model: LocalModel) -> bool:
-    return model.encoder if kind == "classify" else not model.encoder and model.model_type != "unknown"
+class _Described(Protocol):
+    @property
+    def encoder(self) -> bool: ...
+    @property
+    def model_type(self) -> str: ...
+
+
+def serves(task: TaskSpec, model: _Described) -> bool:
+    """Whether a model of this architecture can become a student of ``task``."""
+    if kinds.of(task).base_role == "encoder":
+        return model.encoder
+    return not model.encoder and model.model_type != "unknown"
 
 
 def speaks(stated_languages: Iterable[str], language: str) -> bool | None:
