@@ -53,12 +53,14 @@ async def fine_tune(
 ) -> ToolResult:
     """Train a student on the rows in use and the examples, and score it on validation."""
     from p2m.data.referee import open_validation
+    from p2m.train.gguf import base_folder
 
     kind = kinds.of(ctx.task)
     if method not in kind.methods:
         raise ToolFailure("invalid_args", f"a student of kind {kind.name} trains by {' or '.join(kind.methods)}")
     held_out = need(ctx.workspace.held_out, "precondition", "no rows are held out yet")
-    name, folder = await asyncio.to_thread(_base, ctx, base)
+    name, place = await asyncio.to_thread(_base, ctx, base)
+    folder = await asyncio.to_thread(base_folder, place)
     handles = tuple(data) if data else tuple(d.handle for d in ctx.workspace.datasets)
     ctx.progress("checking the rows against the held-out ones", None)
     training = await asyncio.to_thread(_assemble, ctx, handles)

@@ -14,7 +14,8 @@ from p2m.catalog.cards import front_matter, languages, license_of
 from p2m.errors import BadInput
 from p2m.task.spec import TaskSpec
 
-PACK_STUDENT = "all-minilm-l6-v2"
+# The pack pins the files of one model each, whose cards (Apache-2.0, English) are not among them.
+_PACK_GENERATOR = ("llama", 134.5)
 # Architectures by their ``model_type`` in config.json, as transformers names them.
 _ENCODERS = """
 albert bert camembert deberta deberta-v2 distilbert electra ernie flaubert mobilebert modernbert mpnet roberta
@@ -45,14 +46,13 @@ class Ranked:
     why: str
 
 
-def local_models(extra: Path | None = None) -> list[LocalModel]:
-    """The pack's encoder, then the folders under ``$P2M_MODELS`` and ``extra`` (NAME/ or ORG/NAME/)."""
+def local_models(extra: Path | None = None, student: str = "all-minilm-l6-v2") -> list[LocalModel]:
+    """The pack's ``student``, then the folders under ``$P2M_MODELS`` and ``extra`` (NAME/ or ORG/NAME/)."""
     from p2m import pack
 
     found = []
-    if folder := pack.find(PACK_STUDENT):
-        # The pack pins the files of one model, whose card (Apache-2.0, English) is not among them.
-        found.append(read_model(folder, PACK_STUDENT, license="apache-2.0", language=("en",)))
+    if place := pack.find(student):
+        found.append(_of_pack(place, student))
     places = [Path(os.environ["P2M_MODELS"])] if os.environ.get("P2M_MODELS") else []
     for place in [*places, *([extra] if extra else [])]:
         configs = sorted([*place.glob("*/config.json"), *place.glob("*/*/config.json")])
@@ -60,6 +60,13 @@ def local_models(extra: Path | None = None) -> list[LocalModel]:
         folders = [c.parent for c in configs if c.parent.resolve().is_relative_to(place.resolve())]
         found += [read_model(f, str(f.relative_to(place))) for f in folders if f.resolve() not in known]
     return found
+
+
+def _of_pack(place: Path, name: str) -> LocalModel:
+    if place.is_dir():
+        return read_model(place, name, license="apache-2.0", language=("en",))
+    kind, size = _PACK_GENERATOR  # a .gguf file: it becomes a folder when it is trained from
+    return LocalModel(name, place.resolve(), size, kind, False, False, "apache-2.0", ("en",))
 
 
 def read_model(folder: Path, name: str, *, license: str = "", language: tuple[str, ...] = ()) -> LocalModel:

@@ -54,6 +54,10 @@ def load_predictor(folder: Path) -> AnyPredictor:
     architecture = next(iter(load_config(Path(folder)).architectures or ()), "")
     if architecture.endswith("ForSequenceClassification"):
         return Predictor(folder)
+    if architecture.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")):
+        from p2m.evaluate.generator import Generator
+
+        return Generator(folder)
     raise BadInput(f"a model of architecture {architecture or 'unknown'} cannot be used here", where=str(folder))
 
 

@@ -14,8 +14,9 @@ __all__ = ["TaskKind", "named", "of"]
 @cache
 def _known() -> dict[str, TaskKind]:
     from p2m.kinds.classify import Classify
+    from p2m.kinds.generate import Generate
 
-    return {kind.name: kind for kind in (Classify(),)}
+    return {kind.name: kind for kind in (Classify(), Generate())}
 
 
 def of(task: TaskSpec) -> TaskKind:
