@@ -60,6 +60,8 @@ async def fine_tune(
         raise ToolFailure("invalid_args", f"a student of kind {kind.name} trains by {' or '.join(kind.methods)}")
     held_out = need(ctx.workspace.held_out, "precondition", "no rows are held out yet")
     name, place = await asyncio.to_thread(_base, ctx, base)
+    if place.suffix == ".gguf":
+        ctx.progress(f"preparing {name} for training", None)
     folder = await asyncio.to_thread(base_folder, place)
     handles = tuple(data) if data else tuple(d.handle for d in ctx.workspace.datasets)
     ctx.progress("checking the rows against the held-out ones", None)

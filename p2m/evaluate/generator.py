@@ -1,4 +1,4 @@
-"""Answers of a generator's folder, as anyone who loads it with plain transformers gets them: greedy, to the end token."""
+"""Answers of a generator's folder, as anyone who loads it with plain transformers gets them: greedy."""
 
 from __future__ import annotations
 

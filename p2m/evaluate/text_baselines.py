@@ -1,4 +1,4 @@
-"""What there is without a student where answers are text: the input as it is, and the answer of the nearest known one."""
+"""What there is without a student where answers are text: the input itself, and the nearest known one's answer."""
 
 from __future__ import annotations
 

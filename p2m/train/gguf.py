@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from p2m import paths
@@ -22,8 +25,18 @@ def base_folder(path: Path) -> Path:
     if not (folder / "config.json").is_file():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with new_folder(folder) as aside:
-            _convert(path, aside)
+            _convert_apart(path, aside)
     return folder
+
+
+def _convert_apart(path: Path, folder: Path) -> None:
+    """In a process of its own: transformers draws progress bars over ours, and twice the model is in memory."""
+    command = [sys.executable, "-m", "p2m.train.gguf", str(path), str(folder)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise BadInput(f"this GGUF file cannot be trained from: {last}", where=str(path))
 
 
 def _convert(path: Path, folder: Path) -> None:
@@ -32,11 +45,8 @@ def _convert(path: Path, folder: Path) -> None:
 
     prepare_torch()
     where = {"gguf_file": path.name, **SAFE_LOADING}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(str(path.parent), **where)
-        read = AutoModelForCausalLM.from_pretrained(str(path.parent), dtype=torch.float32, **where)
-    except (OSError, ValueError, KeyError) as error:
-        raise BadInput(f"this GGUF file cannot be trained from: {error}", where=str(path)) from error
+    tokenizer = AutoTokenizer.from_pretrained(str(path.parent), **where)
+    read = AutoModelForCausalLM.from_pretrained(str(path.parent), dtype=torch.float32, **where)
     # Read from GGUF it counts as quantized, which cannot be saved: its weights go into a model that is not.
     config = read.config
     if hasattr(config, "quantization_config"):
@@ -47,3 +57,7 @@ def _convert(path: Path, folder: Path) -> None:
     for ours in ("gguf_file", *SAFE_LOADING):
         tokenizer.init_kwargs.pop(ours, None)
     tokenizer.save_pretrained(folder)
+
+
+if __name__ == "__main__":
+    _convert(Path(sys.argv[1]), Path(sys.argv[2]))
