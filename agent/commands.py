@@ -19,6 +19,7 @@ from p2m.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, BadInput
 
 if TYPE_CHECKING:
     from agent.loop import Parts
+    from p2m.evaluate.predict import Prediction
 
 BUDGET_OPTIONS = ("minutes", "examples", "usd", "tokens", "steps")
 
@@ -239,21 +240,24 @@ def predict(args: argparse.Namespace) -> int:
     else:
         texts = [args.text]
     from p2m.evaluate.abstain import answered
-    from p2m.export.formats import open_classifier
+    from p2m.export.formats import open_predictor
 
-    predictions = open_classifier(folder).predict(texts)
-    labels = answered([p.label for p in predictions], [p.probs[p.label] for p in predictions], threshold)
+    predictions = open_predictor(folder).predict(texts)
+    labels = answered([p.output for p in predictions], [_confidence(p) for p in predictions], threshold)
     if table is None:
         first = predictions[0]
         if args.json:
-            print(json.dumps({"label": labels[0], "probabilities": first.probs}, ensure_ascii=False))
+            said: dict[str, Any] = {"output": first.output}
+            if first.probs is not None:
+                said = {"label": labels[0], "probabilities": first.probs}
+            print(json.dumps(said, ensure_ascii=False))
         else:
             print(labels[0])
-            for label, p in sorted(first.probs.items(), key=lambda item: -item[1]):
+            for label, p in sorted((first.probs or {}).items(), key=lambda item: -item[1]):
                 print(f"  {p:6.1%}  {label}")
         return 0
     records = [
-        {**record, "prediction": label, "probability": round(p.probs[p.label], 4), "probabilities": _rounded(p.probs)}
+        {**record, "prediction": label, **_probabilities(p)}
         for record, label, p in zip(table.records, labels, predictions, strict=True)
     ]
     if threshold and (held_back := labels.count("")):
@@ -294,8 +298,17 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _rounded(probs: dict[str, float]) -> dict[str, float]:
-    return {label: round(p, 4) for label, p in probs.items()}
+def _confidence(prediction: Prediction) -> float:
+    """The answer's probability; 1 where a model gives none."""
+    return 1.0 if prediction.probs is None else prediction.probs.get(prediction.output, 0.0)
+
+
+def _probabilities(prediction: Prediction) -> dict[str, Any]:
+    """Further columns of a prediction: those of a classifier's, none for others."""
+    if prediction.probs is None:
+        return {}
+    rounded = {label: round(p, 4) for label, p in prediction.probs.items()}
+    return {"probability": rounded.get(prediction.output), "probabilities": rounded}
 
 
 def evaluate(args: argparse.Namespace) -> int:

@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from p2m import kinds
 from p2m.errors import BadInput
 from p2m.evaluate.calibration import ece
-from p2m.evaluate.intervals import Estimate, interval
+from p2m.evaluate.errors import Fault
+from p2m.evaluate.intervals import Estimate
 from p2m.evaluate.metrics import LabelScore, confusions, per_label
 from p2m.evaluate.slices import Slice, slices
 from p2m.task.spec import TaskSpec
@@ -17,16 +19,19 @@ from p2m.task.spec import TaskSpec
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from p2m.evaluate.predict import Prediction
+
 MATRIX_LABELS = 10
 TOP_CONFUSIONS = 15
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """``estimates``: the task's metric first, then accuracy and macro-F1 where it is neither. ``confusions`` holds
+    """``estimates``: the task's metric first, then the others of its kind. ``confusions`` holds
     (gold, predicted, count) of every pair that occurs; ``truncated`` counts texts longer than the model reads.
     ``used_for`` says what the run itself did with this file, empty where it never saw it. ``ece`` is the expected
-    calibration error of the answers' probabilities."""
+    calibration error of the answers' probabilities, None where there are none. ``faults`` is what is wrong with answers
+    that are no labels."""
 
     file: str
     n: int
@@ -37,6 +42,7 @@ class Evaluation:
     used_for: str = ""
     ece: float | None = None
     slices: tuple[Slice, ...] = ()
+    faults: tuple[Fault, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; the estimates are keyed by their metric."""
@@ -53,41 +59,42 @@ def evaluation(
     """Score the model in ``folder`` on a labelled file. Columns not named are the task's where the file has them, else
     detected.
 
-    Raises ``BadInput`` for what ``read_labelled`` and ``open_classifier`` refuse, and for a file without rows.
+    Raises ``BadInput`` for what ``read_labelled`` and ``open_predictor`` refuse, and for a file without rows.
     """
-    import numpy as np
-
-    from p2m.data.labelled import read_labelled
     from p2m.data.table import read_table
-    from p2m.export.formats import open_classifier
+    from p2m.export.formats import open_predictor
 
-    columns = read_table(file).columns
-    rows = read_labelled(
-        file,
-        kind=task.kind,
-        labels=task.labels,
-        input_column=input_column or _there(task.input_column, columns),
-        output_column=output_column or _there(task.output_column, columns),
-    )
+    columns, kind = read_table(file).columns, kinds.of(task)
+    there = {name: _there(getattr(task, name), columns) for name in ("input_column", "output_column")}
+    rows = kind.read(task.model_copy(update=there), file, input_column=input_column, output_column=output_column)
     if not rows:
         raise BadInput("there is no row to score", where=file)
-    predictor = open_classifier(folder)
+    predictor = open_predictor(folder)
     golds = [row.output for row in rows]
     predictions = predictor.predict([row.input for row in rows])
-    predicted = [p.label for p in predictions]
-    confidences = np.array([p.probs[p.label] for p in predictions])
-    metrics = dict.fromkeys((task.metric, "accuracy", "macro_f1"))
+    predicted = [p.output for p in predictions]
+    metrics = dict.fromkeys((task.metric, *kind.extra_metrics))
     return Evaluation(
         file=file,
         n=len(rows),
-        estimates=tuple(interval(m, golds, predicted, labels=task.labels) for m in metrics),  # type: ignore[arg-type]
-        per_label=tuple(per_label(golds, predicted, task.labels)),
-        confusions=tuple(confusions(golds, predicted)),
+        estimates=tuple(kind.estimate_of(m, task, rows, predicted) for m in metrics),
+        per_label=tuple(per_label(golds, predicted, task.labels)) if kind.answers_are_labels else (),
+        confusions=tuple(confusions(golds, predicted)) if kind.answers_are_labels else (),
+        faults=Fault.of(kind.errors(task, rows, predicted).analysis),
         truncated=predictor.truncated,
         used_for=_used_for(file, task),
-        ece=ece(confidences, np.array(golds) == np.array(predicted)),
+        ece=_ece(predictions, golds),
         slices=tuple(slices(task.metric, rows, predicted, labels=task.labels)),
     )
+
+
+def _ece(predictions: Sequence[Prediction], golds: Sequence[str]) -> float | None:
+    import numpy as np
+
+    sure = [p.probs[p.output] for p in predictions if p.probs is not None]
+    if len(sure) < len(predictions):
+        return None
+    return ece(np.array(sure), np.array([p.output == gold for p, gold in zip(predictions, golds, strict=True)]))
 
 
 def _used_for(file: str, task: TaskSpec) -> str:
@@ -120,6 +127,12 @@ def print_evaluation(result: Evaluation, stream: TextIO) -> None:
     if result.truncated:
         line(f"  {result.truncated} of the texts are longer than the model reads and were cut", "yellow")
     line()
+    if not result.per_label:
+        for fault in result.faults:
+            line(f"  {fault.count} of {result.n}: {fault.name}")
+            for text in fault.texts:
+                line(f"    {text}", "dim")
+        return
     console.print(_label_table(result.per_label))
     line()
     if result.slices:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from agent.planner import View
 from agent.planner_policy import advise
 from agent.state import Call, RunState
+from p2m import kinds
 from p2m.prompts import Prompt, render
 
 RECENT_CALLS = 6
@@ -13,7 +14,12 @@ RESULT_LENGTH = 600
 
 def system(view: View, native: bool) -> Prompt:
     """The part that stays the same over a run, so that a server reads it once: rules, task, tools, worked turns."""
-    return render("planner_system", task=view.state.task, native=native, target=target_words(view.state))
+    return render(
+        kinds.of(view.state.task).advice(view.state.task).prompt,
+        task=view.state.task,
+        native=native,
+        target=target_words(view.state),
+    )
 
 
 def ledger(view: View, *, open_menu: bool) -> Prompt:

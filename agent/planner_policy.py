@@ -10,13 +10,13 @@ from agent import guard
 from agent.events import By
 from agent.planner import Turn, View
 from agent.state import Call, RunState
+from p2m import kinds
+from p2m.kinds.base import Advice
 from p2m.rows import is_real
 from p2m.task.spec import TaskSpec
 
-FIRST_BATCH, FIRST_BATCH_PER_LABEL = 160, 30
 AIMED_BATCH = 60
 TRANSFORMED = 120
-ENOUGH_REAL_ROWS_PER_LABEL = 25
 Step = tuple[str, dict[str, Any], str]
 
 
@@ -93,12 +93,12 @@ def _transform(view: View) -> Step | None:
 
 
 def _first_data(view: View) -> Step | None:
-    workspace, labels = view.state.workspace, max(1, len(view.state.task.labels))
+    workspace, advice = view.state.workspace, _advice(view)
     real = sum(d.rows for d in workspace.datasets if is_real(d.source))
-    if real >= ENOUGH_REAL_ROWS_PER_LABEL * labels or any(d.source == "generated" for d in workspace.datasets):
+    if real >= advice.enough_rows or any(d.source == "generated" for d in workspace.datasets):
         return None
-    n = _affordable(view, max(FIRST_BATCH, FIRST_BATCH_PER_LABEL * labels), share=0.5)
-    return "generate_batch", {"n": n}, f"too few training rows: write {n} over all labels"
+    n = _affordable(view, advice.first_batch, share=0.5)
+    return "generate_batch", {"n": n}, f"too few training rows: write {n} {advice.over}"
 
 
 def _check(view: View) -> Step | None:
@@ -137,18 +137,18 @@ def _compare_bases(view: View) -> Step | None:
 
 
 def _try_quickly(view: View) -> Step | None:
-    workspace = view.state.workspace
-    if workspace.experiments or not workspace.datasets:
+    workspace, quick = view.state.workspace, _advice(view).quick
+    if workspace.experiments or not workspace.datasets or quick is None:
         return None
-    return "fine_tune", {"method": "frozen"}, "a quick head first: it shows at little cost what the rows are worth"
+    return "fine_tune", {"method": quick}, "a quick head first: it shows at little cost what the rows are worth"
 
 
 def _train(view: View) -> Step | None:
-    workspace = view.state.workspace
+    workspace, best = view.state.workspace, _advice(view).best
     in_use = {d.handle for d in workspace.datasets}
-    if not in_use or any(e.method == "full" and set(e.data) == in_use for e in workspace.experiments):
+    if not in_use or any(e.method == best and set(e.data) == in_use for e in workspace.experiments):
         return None
-    return "fine_tune", {"method": "full"}, "train the whole student on all rows in use"
+    return "fine_tune", {"method": best}, "train the whole student on all rows in use"
 
 
 def _look_at_errors(view: View) -> Step | None:
@@ -162,10 +162,14 @@ def _aim(view: View) -> Step | None:
     """More rows for the weak labels, with the worst confusion as the brief; once for each analysis."""
     state = view.state
     analysis = state.workspace.analysis
-    if not analysis or not analysis.get("weak") or _generated_since_analysis(state):
+    if not analysis or _generated_since_analysis(state):
+        return None
+    n = _affordable(view, AIMED_BATCH, share=0.5)
+    if brief := analysis.get("brief"):
+        return "generate_batch", {"n": n, "brief": brief}, f"write rows for what goes wrong: {brief}"
+    if not analysis.get("weak"):
         return None
     weak = analysis["weak"][:3]
-    n = _affordable(view, AIMED_BATCH, share=0.5)
     return (
         "generate_batch",
         {"n": n, "labels": weak, "brief": confusion_brief(analysis)},
@@ -177,7 +181,11 @@ def _more(view: View) -> Step | None:
     if _generated_since_analysis(view.state):
         return None
     n = _affordable(view, AIMED_BATCH * 2, share=0.5)
-    return "generate_batch", {"n": n}, f"no single weakness: write {n} more over all labels"
+    return "generate_batch", {"n": n}, f"no single weakness: write {n} more {_advice(view).over}"
+
+
+def _advice(view: View) -> Advice:
+    return kinds.of(view.state.task).advice(view.state.task)
 
 
 def _affordable(view: View, n: int, share: float) -> int:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from agent.runs import load_state
 from agent.state import RunState
+from p2m import kinds
 from p2m.errors import BadInput
+from p2m.export.card import PLACE
 from p2m.export.datacard import dataset_files
 from p2m.export.publish import check_no_keys, delivered_files, publish
 from p2m.rows import Row
 from p2m.store import Store
-
-PLACE = "PATH_OF_THIS_FOLDER"
 
 
 def push_run(run_dir: Path, repo: str, *, private: bool, dataset: bool) -> list[str]:
@@ -41,8 +41,9 @@ def _dataset_files(state: RunState, store: Store) -> dict[str, bytes]:
     experiment = next(e for e in state.workspace.experiments if e.model == handle)
     rows = [Row(e.input, e.output, "demonstration") for e in state.task.examples]
     rows += [row for data in experiment.data for row in store.rows(data)]
-    labels = set(state.task.labels)
-    once = list({(row.input, row.output): row for row in reversed(rows) if row.output in labels}.values())[::-1]
+    kind = kinds.of(state.task)
+    valid = [row for row in rows if kind.valid(state.task, row)]
+    once = list({(row.input, row.output): row for row in reversed(valid)}.values())[::-1]
     licenses = {hit["id"]: hit.get("license", "") for hit in state.workspace.hits}
     metas = [store.meta(data) for data in experiment.data]
     revisions = {meta["dataset"]: meta["revision"] for meta in metas if "revision" in meta}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agent.state import Call, RunState
+from p2m import kinds
 from tools.base import Tool
 
 TRIES = 2
@@ -34,7 +35,7 @@ def obligation(state: RunState, following: Call | None) -> Call | None:
     trains = following.tool in ("fine_tune", "try_models")
     if (trains or following.tool in ("generate_batch", "transform_dataset")) and workspace.held_out is None:
         return _step(state, "hold_out", {}, "held-out rows are fixed before anything is generated or trained")
-    if trains and workspace.unjudged and state.task.kind == "classify":
+    if trains and workspace.unjudged and kinds.of(state.task).answers_are_labels:
         failed = sum(c.error is not None for c in _tries(state, "judge_data"))
         why = "an imported dataset is measured with a quick head before anything is trained on it"
         # Each change of the held-out rows calls for it anew: only failures count as tries.
@@ -49,7 +50,10 @@ def closing(state: RunState) -> Call | None:
     """After the verdict: what is still to do to deliver the best there is; None when done or out of tries."""
     if not state.workspace.experiments:
         quick = _step(
-            state, "fine_tune", {"method": "full"}, "the run is over and nothing is trained: train what there is"
+            state,
+            "fine_tune",
+            {"method": kinds.of(state.task).advice(state.task).best},
+            "the run is over and nothing is trained: train what there is",
         )
         return (obligation(state, quick) if quick else None) or quick
     if any(

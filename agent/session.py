@@ -79,19 +79,10 @@ def read_rules(licences: str | None, any_licence: bool, max_mb: str | None, allo
 
 def check_task(task: TaskSpec) -> None:
     """What would stop the run later, found before it begins: unreadable files, a kind that has no student yet."""
+    from p2m import kinds
     from p2m.data.labelled import read_for
 
-    if task.kind != "classify":
-        raise BadInput(
-            f"{task.name} is a task of kind {task.kind}; this version trains classifiers only",
-            fix="Give the labels (labels: [a, b]) if the answer is one of a fixed set",
-        )
-    if len(task.labels) < 2:
-        raise BadInput(
-            f"the task has {len(task.labels)} labels; a classifier needs two or more",
-            where=task.name,
-            fix="List them (labels: [a, b]) or give examples of each",
-        )
+    kinds.of(task).check(task)
     for path in filter(None, (task.validation, task.train)):
         read_for(task, path)
 

@@ -21,6 +21,7 @@ from agent.events import (
 )
 from agent.journal import Record
 from agent.settings import Settings
+from p2m import kinds
 from p2m.files import digest
 from p2m.task.spec import Limits, TaskSpec
 from tools.workspace import Score, Workspace
@@ -182,7 +183,7 @@ def fold(records: Iterable[Record]) -> RunState | None:
         if isinstance(record.event, RunStarted):
             task = TaskSpec.model_validate(record.event.task)
             settings = Settings.model_validate(record.event.settings)
-            state = RunState(task, settings, settings.limits(task))
+            state = RunState(task, settings, settings.limits(task), Workspace(kind=kinds.of(task).name))
         elif state is not None:
             state = state.apply(record)
     return state

@@ -50,9 +50,9 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     """Seconds for all texts in one call, and the median and 99th percentile of calls with one text each."""
     import numpy as np
 
-    from p2m.export.formats import open_classifier
+    from p2m.export.formats import open_predictor
 
-    model = open_classifier(Path(job["folder"]))
+    model = open_predictor(Path(job["folder"]))
     texts = job["texts"]
     model.predict(texts[:WARM])
     began = time.perf_counter()

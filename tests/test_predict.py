@@ -12,7 +12,7 @@ import pytest
 
 from p2m.errors import BadInput
 from p2m.evaluate import predict
-from p2m.evaluate.predict import Prediction, Predictor, read_labels, write_predictions
+from p2m.evaluate.predict import Prediction, Predictor, read_outputs, write_predictions
 from p2m.train.fit import train
 from p2m.train.recipe import Recipe
 from p2m.train.student import Student
@@ -93,7 +93,7 @@ def test_cut_texts_are_counted(folder: Path) -> None:
 def test_predictions_survive_a_file(tmp_path: Path) -> None:
     made = [Prediction("sí\n", {"sí\n": 0.75, "no": 0.25}), Prediction("no", {"sí\n": 0.1, "no": 0.9})]
     write_predictions(tmp_path / "p.jsonl", made)
-    assert read_labels(tmp_path / "p.jsonl") == ["sí\n", "no"]
+    assert read_outputs(tmp_path / "p.jsonl") == ["sí\n", "no"]
 
 
 def test_what_is_no_classifier_is_refused(folder: Path, tmp_path: Path) -> None:

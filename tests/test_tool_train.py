@@ -113,9 +113,10 @@ def test_a_label_without_rows_is_named(minilm: Path, tmp_path: Path) -> None:
 
 def test_what_cannot_be_trained_is_refused(tmp_path: Path) -> None:
     ctx = context(tmp_path, rows(6, 0))
-    with pytest.raises(ToolFailure, match="generate") as caught:
-        asyncio.run(fine_tune.fn(replace(ctx, task=ctx.task.model_copy(update={"kind": "generate"}))))
-    assert caught.value.kind == "precondition"
+    with pytest.raises(ToolFailure, match="trains by frozen or full") as caught:
+        asyncio.run(fine_tune.fn(ctx, method="lora"))
+    assert caught.value.kind == "invalid_args"
+    assert fine_tune.check({"method": "lora"}, ctx.workspace)
     with pytest.raises(ToolFailure, match="rank_models") as caught:
         asyncio.run(fine_tune.fn(ctx, base="../../etc"))
     assert caught.value.kind == "invalid_args"

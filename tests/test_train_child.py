@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from p2m.errors import ToolFailure
-from p2m.evaluate.predict import Predictor, read_labels
+from p2m.evaluate.predict import Predictor, read_outputs
 from p2m.train import child
 from p2m.train.job import OUT_OF_MEMORY, read_recipe, write_job
 from p2m.train.recipe import Progress, Recipe
@@ -68,7 +68,7 @@ def test_it_trains_tells_and_leaves_a_model(base: Path, tmp_path: Path) -> None:
     assert result == child.read_result(folder)
     assert told and told[-1].step == told[-1].steps and told[-1].eta == 0
     predictions = Predictor(folder / "model").predict([row.input for row in rows(30, 1)])
-    assert read_labels(folder / "validation_predictions.jsonl") == [p.label for p in predictions]
+    assert read_outputs(folder / "validation_predictions.jsonl") == [p.label for p in predictions]
     assert children_of(folder) == []
 
 

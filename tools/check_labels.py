@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from p2m import kinds
 from p2m.catalog.embedding import default_embed
 from p2m.data.label_check import Checked, Suspicion, agreement, settle, suspect, to_ask
 from p2m.data.near import samples
@@ -30,6 +31,7 @@ def _todo(workspace: Workspace) -> list[DataInfo]:
 def _can_check(workspace: Workspace, facts: Facts) -> str | None:
     return first_problem(
         (
+            None if kinds.named(workspace.kind).answers_are_labels else "only labels can be checked",
             None if workspace.datasets else "there is no training data yet",
             None if _todo(workspace) else "the labels of every dataset are checked already",
             None if facts.has_teacher else "there is no teacher to ask",
@@ -51,8 +53,6 @@ async def check_labels(
     chosen = [d for d in _todo(ctx.workspace) if dataset in ("all", d.handle)]
     if not chosen:
         raise ToolFailure("precondition", "nothing here is left to check")
-    if ctx.task.kind != "classify":
-        raise ToolFailure("precondition", f"only labels can be checked; this is a task of kind {ctx.task.kind}")
     datasets = {d.handle: ctx.store.rows(d.handle) for d in chosen}
     rows = [row for d in chosen for row in datasets[d.handle]]
     ctx.progress("learning what the labels look like", 0.0)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from p2m import kinds
 from p2m.catalog.embedding import default_embed
 from p2m.data.near import HeldOutGuard, Removed, samples
 from p2m.data.near import deduplicate as find_duplicates
@@ -111,7 +112,7 @@ def _replace(
         info,
         handle=handle,
         rows=len(kept),
-        labels=dict(Counter(row.output for row in kept)),
+        labels=kinds.of(ctx.task).counts(kept),
         removed=dict(counts),
         deduplicated=True,
     )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from p2m import kinds
 from p2m.catalog.untrusted import clean
 from p2m.errors import P2MError, ToolFailure
 from p2m.files import digest, file_digest, write_atomic
@@ -21,12 +21,11 @@ from tools.base import Facts, ToolContext, ToolResult, need, tool
 from tools.workspace import Experiment, Score, Workspace
 
 if TYPE_CHECKING:
-    from p2m.train.recipe import Method, Recipe
+    pass
 
 # What saving, scoring and delivering the student take after a training that uses all the time it is given.
 SECONDS_TO_DELIVER = 60.0
 LEAST_SECONDS = 20.0
-NAMED_LABELS = 3
 
 
 def _can_train(workspace: Workspace, facts: Facts) -> str | None:
@@ -35,7 +34,9 @@ def _can_train(workspace: Workspace, facts: Facts) -> str | None:
 
 def _choices(workspace: Workspace) -> dict[str, list[Any]]:
     kept = [m["id"] for m in workspace.models if m["kept"]]
-    return {"data": [d.handle for d in workspace.datasets]} | ({"base": [*kept, None]} if kept else {})
+    known: dict[str, list[Any]] = {"method": list(kinds.named(workspace.kind).methods)}
+    known["data"] = [d.handle for d in workspace.datasets]
+    return known | ({"base": [*kept, None]} if kept else {})
 
 
 @tool(precondition=_can_train, choices=_choices)
@@ -43,27 +44,40 @@ async def fine_tune(
     ctx: ToolContext,
     *,
     method: Annotated[
-        Literal["frozen", "full"],
-        Field(description="frozen: seconds, only a head on the frozen encoder; full: minutes, the encoder too"),
+        Literal["frozen", "lora", "full"],
+        Field(
+            description="frozen: seconds, only a head; lora: minutes, a few added weights; full: minutes, all weights"
+        ),
     ] = "full",
     data: Annotated[list[str] | None, Field(min_length=1, description="leave out for all rows in use")] = None,
     epochs: Annotated[int | None, Field(ge=1, le=30, description="leave out: chosen, with early stopping")] = None,
-    learning_rate: Annotated[float | None, Field(ge=1e-6, le=1e-3, description="leave out: 5e-5")] = None,
+    learning_rate: Annotated[float | None, Field(ge=1e-6, le=1e-3, description="leave out: chosen")] = None,
     base: Annotated[str | None, Field(description="the base model; leave out for the best ranked")] = None,
 ) -> ToolResult:
     """Train a student on the rows in use and the examples, and score it on validation."""
     from p2m.data.referee import open_validation
+    from p2m.train.gguf import base_folder
 
-    if ctx.task.kind != "classify":
-        raise ToolFailure("precondition", f"a student for the kind {ctx.task.kind} cannot be trained yet")
+    kind = kinds.of(ctx.task)
+    if method not in kind.methods:
+        raise ToolFailure("invalid_args", f"a student of kind {kind.name} trains by {' or '.join(kind.methods)}")
     held_out = need(ctx.workspace.held_out, "precondition", "no rows are held out yet")
-    name, folder = await asyncio.to_thread(_base, ctx, base)
+    name, place = await asyncio.to_thread(_base, ctx, base)
+    if place.suffix == ".gguf":
+        ctx.progress(f"preparing {name} for training", None)
+    folder = await asyncio.to_thread(base_folder, place)
     handles = tuple(data) if data else tuple(d.handle for d in ctx.workspace.datasets)
     ctx.progress("checking the rows against the held-out ones", None)
     training = await asyncio.to_thread(assemble, ctx, handles)
-    recipe = recipe_for(ctx, folder, method, epochs=epochs, seconds=_seconds(ctx))
-    if learning_rate is not None:
-        recipe = replace(recipe, learning_rate=learning_rate)
+    recipe = kind.recipe(
+        ctx.task,
+        base=str(folder),
+        method=method,
+        seed=ctx.seed,
+        epochs=epochs,
+        seconds=_seconds(ctx),
+        learning_rate=learning_rate,
+    )
     model = ctx.store.handle(
         "m",
         rows=digest([[r.input, r.output, r.probs] for r in training.rows]),
@@ -77,21 +91,6 @@ async def fine_tune(
     return _result(ctx, model, handles, validation)
 
 
-def recipe_for(ctx: ToolContext, base: Path, method: Method, *, epochs: int | None, seconds: float | None) -> Recipe:
-    """How a student of the run's task is trained from the model folder ``base``."""
-    from p2m.train.recipe import Recipe
-
-    return Recipe(
-        base=str(base),
-        labels=ctx.task.labels,
-        metric=ctx.task.metric,
-        method=method,
-        seed=ctx.seed,
-        epochs=epochs,
-        seconds=seconds,
-    )
-
-
 @dataclass(frozen=True)
 class Training:
     """The rows to train on, and how many were taken out, by reason."""
@@ -103,36 +102,33 @@ class Training:
 def assemble(ctx: ToolContext, handles: Sequence[str]) -> Training:
     """The datasets' rows and the demonstrations, once each, without what repeats a held-out row.
 
-    Raises ``ToolFailure`` ``precondition`` where a label is left without rows.
+    Raises ``ToolFailure`` ``precondition`` where these are not enough, as where a label is left without rows.
     """
     from p2m.data.near import HeldOutGuard
     from p2m.data.referee import guard_texts
     from p2m.train.embed import Embedder
 
     assert ctx.workspace.held_out is not None
+    kind = kinds.of(ctx.task)
     rows = [Row(e.input, e.output, "demonstration") for e in ctx.task.examples]
     rows += [row for handle in handles for row in ctx.store.rows(handle)]
-    labels = set(ctx.task.labels)
-    once = list({(row.input, row.output): row for row in reversed(rows) if row.output in labels}.values())[::-1]
+    valid = [row for row in rows if kind.valid(ctx.task, row)]
+    once = list({(row.input, row.output): row for row in reversed(valid)}.values())[::-1]
     # Rows were checked when they came in, but perhaps against other held-out rows.
     guard = HeldOutGuard(guard_texts(ctx.store, ctx.workspace.held_out.handle), Embedder.default().embed)
     admitted = guard.admit(once)
-    counts = Counter(row.output for row in admitted.kept)
-    if missing := [label for label in ctx.task.labels if not counts[label]]:
-        named = ", ".join(missing[:10])
-        raise ToolFailure("precondition", f"no row has the label {named}: generate or import some first")
-    removed = {"repeated": len([r for r in rows if r.output in labels]) - len(once)}
-    removed["unknown_label"] = sum(row.output not in labels for row in rows)
+    if lacking := kind.lacking(ctx.task, admitted.kept):
+        raise ToolFailure("precondition", lacking)
+    removed = {"repeated": len(valid) - len(once), "unknown_label": len(rows) - len(valid)}
     return Training(admitted.kept, {k: n for k, n in {**removed, **admitted.counts}.items() if n})
 
 
 def _base(ctx: ToolContext, asked: str | None) -> tuple[str, Path]:
     """Name and folder of the model to start from: asked for, else the best ranked, else the task's, else the pack's."""
     from p2m import pack
-    from p2m.train.embed import DEFAULT_BASE
 
     ranked = {m["id"]: m for m in ctx.workspace.models if m["kept"]}
-    wanted = asked or ctx.task.student.base or DEFAULT_BASE
+    wanted = asked or ctx.task.student.base or kinds.of(ctx.task).default_base
     if asked is not None and asked in ranked:
         return asked, fetched(ctx, ranked[asked])
     if asked is None and ranked:
@@ -208,14 +204,12 @@ async def _train(
 
 
 def _result(ctx: ToolContext, model: str, handles: tuple[str, ...], validation: list[Row]) -> ToolResult:
-    from p2m.evaluate.intervals import interval
-    from p2m.evaluate.metrics import per_label
-    from p2m.evaluate.predict import read_labels
+    from p2m.evaluate.predict import read_outputs
 
-    meta, golds, labels = ctx.store.meta(model), [row.output for row in validation], ctx.task.labels
-    predictions = read_labels(ctx.store.path(model) / "validation_predictions.jsonl")
-    score = Score(**interval(ctx.task.metric, golds, predictions, labels=labels).as_dict(), split="validation")
-    by_label = [s for s in per_label(golds, predictions, labels) if s.support]
+    meta, kind = ctx.store.meta(model), kinds.of(ctx.task)
+    predictions = read_outputs(ctx.store.path(model) / "validation_predictions.jsonl")
+    score = Score(**kind.estimate(ctx.task, validation, predictions).as_dict(), split="validation")
+    stands_out = kind.highlights(ctx.task, validation, predictions)
     result, recipe = meta["result"], meta["recipe"]
     experiment = Experiment(
         model=model,
@@ -224,16 +218,17 @@ def _result(ctx: ToolContext, model: str, handles: tuple[str, ...], validation: 
         data=handles,
         rows=result["rows"],
         score=score,
-        per_label={s.label: round(s.recall, 4) for s in by_label},
+        per_label=stands_out.per_label,
         seconds=round(result["seconds"], 1),
     )
     text = (
         f"{model} ({experiment.method}, {experiment.rows} rows): {score.metric} {score.value:.3f} "
         f"[{score.low:.3f}, {score.high:.3f}] on {score.n} validation rows. {_standing(ctx, experiment)}"
     )
-    weakest = sorted(by_label, key=lambda s: s.recall)[:NAMED_LABELS]
-    text += " Lowest recall: " + ", ".join(f"{s.label} {s.recall:.2f}" for s in weakest) + "."
-    return ToolResult(text, _display(text, meta), {"experiment": asdict(experiment), "removed": meta["removed"]})
+    text += f" {stands_out.sentence}" if stands_out.sentence else ""
+    return ToolResult(
+        text, _display(text, meta, kind.untrained), {"experiment": asdict(experiment), "removed": meta["removed"]}
+    )
 
 
 def _standing(ctx: ToolContext, new: Experiment) -> str:
@@ -252,16 +247,18 @@ def _standing(ctx: ToolContext, new: Experiment) -> str:
     return "; ".join(parts).capitalize() + "." if parts else ""
 
 
-def _display(text: str, meta: dict[str, Any]) -> str:
+def _display(text: str, meta: dict[str, Any], untrained: str) -> str:
     result = meta["result"]
     lines = [text, "", "| epoch | loss | validation |", "| --: | --: | --: |"]
     for epoch in result["epochs"]:
-        loss = "head only" if epoch["loss"] is None else f"{epoch['loss']:.3f}"
+        loss = untrained if epoch["loss"] is None else f"{epoch['loss']:.3f}"
         kept = " (kept)" if epoch["epoch"] == result["best_epoch"] else ""
         lines.append(f"| {epoch['epoch']} | {loss} | {epoch['validation']:.3f}{kept} |")
     notes = []
     if result["truncated"]:
         notes.append(f"{result['truncated']} rows cut at {result['max_length']} tokens")
+    if result["cut_answers"]:
+        notes.append(f"{result['cut_answers']} rows left out: their answers are longer than the model can learn")
     if result["weighted"]:
         notes.append("rows weighted, as the labels are unbalanced")
     if result["out_of_time"]:

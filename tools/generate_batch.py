@@ -8,12 +8,14 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from p2m import kinds
 from p2m.errors import ToolFailure
 from p2m.rows import Row
 from tools.base import Facts, ToolContext, ToolResult, first_problem, need, tool
 from tools.workspace import DataInfo, Workspace
 
 SMALLEST_BATCH = 10
+SHOWN = 5
 # A batch asked for with less time than this left would only take the time that delivery needs.
 
 
@@ -43,9 +45,8 @@ async def generate_batch(
     ] = "",
 ) -> ToolResult:
     """Write new training rows with the teacher. Aim it: name the weak labels and say in the brief what is confused."""
-    from p2m.generate.write import write_rows
-
-    task, teacher = ctx.task, need(ctx.teacher, "precondition", "there is no teacher to write rows")
+    task, kind = ctx.task, kinds.of(ctx.task)
+    teacher = need(ctx.teacher, "precondition", "there is no teacher to write rows")
     chosen = [label for label in task.labels if not labels or label in labels]
     if labels and (unknown := [label for label in labels if label not in task.labels]):
         raise ToolFailure("invalid_args", f"unknown labels {unknown}; the labels are {list(task.labels)}")
@@ -69,7 +70,7 @@ async def generate_batch(
     if not ctx.store.has(handle):
         if ctx.out_of_time():
             raise ToolFailure("budget", "no time is left to write rows")
-        written = await write_rows(
+        written = await kind.write(
             task,
             teacher,
             n=n,
@@ -118,11 +119,9 @@ def screen(ctx: ToolContext, rows: list[Row]) -> tuple[list[Row], Counter[str], 
 
 def _result(ctx: ToolContext, handle: str, labels: list[str]) -> ToolResult:
     rows, meta = ctx.store.rows(handle), ctx.store.meta(handle)
-    counts = Counter(row.output for row in rows)
+    counts = kinds.of(ctx.task).counts(rows)
     share = len(rows) / max(1, meta["written"])
-    info = DataInfo(
-        handle, "generated", len(rows), dict(counts), meta["removed"], meta["brief"], new_share=round(share, 3)
-    )
+    info = DataInfo(handle, "generated", len(rows), counts, meta["removed"], meta["brief"], new_share=round(share, 3))
     lost = ", ".join(f"{count} {reason}" for reason, count in {**meta["removed"], **meta["unusable"]}.items())
     text = f"{handle}: {len(rows)} new rows of {meta['written']} written" + (f" (dropped: {lost})" if lost else "")
     data: dict[str, Any] = {
@@ -130,7 +129,8 @@ def _result(ctx: ToolContext, handle: str, labels: list[str]) -> ToolResult:
         "written": meta["written"],
         "new_share": info.new_share,
     }
-    return ToolResult(text + ". Labels are as asked for, not checked.", _display(text, rows, meta, labels), data)
+    note = kinds.of(ctx.task).written_note
+    return ToolResult(f"{text}. {note}", _display(text, rows, meta, labels), data)
 
 
 def _display(text: str, rows: list[Row], meta: dict[str, Any], labels: list[str]) -> str:
@@ -138,6 +138,8 @@ def _display(text: str, rows: list[Row], meta: dict[str, Any], labels: list[str]
     for label in labels[:8]:
         shown = [r.input for r in rows if r.output == label][:3]
         lines += [f"- **{label}**: " + " / ".join(s[:100] for s in shown)]
+    if not labels:
+        lines += [f"- {row.input[:100]} → {row.output[:100]}" for row in rows[:SHOWN]]
     if meta["removed_samples"]:
         lines += ["", "Removed:"] + [f"- {s['input'][:100]} ({s['reason']})" for s in meta["removed_samples"][:5]]
     return "\n".join(lines)

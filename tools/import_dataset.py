@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import Field
 
+from p2m import kinds
 from p2m.catalog.base import Catalog
 from p2m.catalog.importing import Recipe, balanced, map_rows
 from p2m.catalog.untrusted import clean
@@ -102,7 +102,8 @@ async def import_dataset(
     if note:
         text += f" {note[:1].upper()}{clean(note[1:], 300)}."
     counts = "".join(f"\n| {clean(label, 60)} | {n:,} |" for label, n in list(made.info.labels.items())[:30])
-    return ToolResult(text, f"{text}\n\n| label | rows |\n| --- | --: |{counts}", data)
+    table = f"\n\n| label | rows |\n| --- | --: |{counts}" if counts else ""
+    return ToolResult(text, text + table, data)
 
 
 def _import(ctx: ToolContext, catalog: Catalog, dataset: str, split: str, recipe: Recipe, max_rows: int) -> _Imported:
@@ -121,7 +122,9 @@ def _import(ctx: ToolContext, catalog: Catalog, dataset: str, split: str, recipe
     if not ctx.store.has(handle):
         ctx.progress(f"reading {dataset}", None)
         mapped = map_rows(catalog, dataset, split, recipe)
-        chosen = balanced(mapped.rows, max_rows, ctx.rng("import", handle), by_label=ctx.task.kind == "classify")
+        chosen = balanced(
+            mapped.rows, max_rows, ctx.rng("import", handle), by_label=kinds.of(ctx.task).answers_are_labels
+        )
         kept, near, samples = _admit(ctx, chosen)
         if not kept:
             left_out = ", ".join(f"{n:,} {REASONS[reason]}" for reason, n in mapped.removed.items())
@@ -136,7 +139,8 @@ def _import(ctx: ToolContext, catalog: Catalog, dataset: str, split: str, recipe
         }
         ctx.store.save_rows(handle, kept, about)
     rows, meta = ctx.store.rows(handle), ctx.store.meta(handle)
-    labels = dict(Counter(r.output for r in rows).most_common()) if ctx.task.kind == "classify" else {}
+    counts = kinds.of(ctx.task).counts(rows)
+    labels = dict(sorted(counts.items(), key=lambda item: -item[1]))
     # People labelled these rows: they need no check by the teacher.
     info = DataInfo(handle, f"dataset:{dataset}/{split}", len(rows), labels, meta["removed"], checked=True)
     return _Imported(info, meta["available"], _offer(ctx, catalog, dataset, split, recipe))
@@ -188,7 +192,7 @@ def _offer(ctx: ToolContext, catalog: Catalog, dataset: str, split: str, recipe:
 def _text(ctx: ToolContext, dataset: str, split: str, made: _Imported, judged: Worth | None) -> str:
     info = made.info
     parts = [f"{info.handle}: {info.rows:,} of {made.available:,} usable rows of {dataset} {clean(split, 30)}."]
-    missing = [label for label in ctx.task.labels if label not in info.labels] if ctx.task.kind == "classify" else []
+    missing = [label for label in ctx.task.labels if label not in info.labels] if info.labels else []
     if info.labels:
         parts.append(
             f"{len(info.labels)} labels, {min(info.labels.values())} to {max(info.labels.values())} rows each."

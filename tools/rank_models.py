@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from p2m import kinds
 from p2m.catalog.hub_models import OffersModels, RankedHub, entry
 from p2m.catalog.models import Ranked, local_models, rank_local, speaks
 from p2m.catalog.needs import Conditions
@@ -27,14 +28,17 @@ async def rank_models(ctx: ToolContext) -> ToolResult:
     """Rank the base models that a student can start from, here and on the Hub where it is the catalogue, and say which
     the task's limits rule out and why."""
     folder = ctx.catalog.models if ctx.catalog else None
+    student = kinds.of(ctx.task).default_base
     given = await asyncio.to_thread(conditions, ctx)
-    local = await asyncio.to_thread(lambda: rank_local(ctx.task, local_models(folder), given))
+    local = await asyncio.to_thread(lambda: rank_local(ctx.task, local_models(folder, student), given))
     hub, trouble = await asyncio.to_thread(_of_hub, ctx, given)
     kept, dropped = _joined(ctx.task, local, hub)
     if kept:
         lines = [f"Start from {clean(kept[0]['id'], 80)}."]
     else:
-        lines = ["No model may serve this task. Get one: p2m pull all-minilm-l6-v2, or set P2M_MODELS."]
+        lines = [
+            f"No model may serve this task. Get one: p2m pull {kinds.of(ctx.task).default_base}, or set P2M_MODELS."
+        ]
     lines += [
         f"The task asks for {m['id']}, which may not be used." for m in dropped if m["id"] == ctx.task.student.base
     ]

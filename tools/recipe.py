@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from p2m import kinds
 from p2m.catalog.agreement import Agreement, agreement
 from p2m.catalog.base import Catalog
 from p2m.catalog.importing import Recipe, balanced, map_rows, parse_filter
@@ -52,7 +53,7 @@ async def look(ctx: ToolContext, catalog: Catalog, dataset: str) -> Seen:
         mapping = Mapping(**{**known, "reasons": tuple(known["reasons"])})
         return replace(seen, mapping=mapping, agreed=Agreement(0, 0), from_teacher=True)
     unsure = is_unsure(seen.mapping) or seen.agreed.suspect
-    if not unsure or ctx.teacher is None or ctx.task.kind != "classify" or ctx.out_of_time():
+    if not unsure or ctx.teacher is None or not kinds.of(ctx.task).answers_are_labels or ctx.out_of_time():
         return seen
     ctx.progress("asking the teacher how its columns and labels fit", None)
     proposal = await propose(ctx.task, seen.profile, ctx.teacher)
@@ -94,13 +95,13 @@ async def plan(
         seen = await read_catalog(_asked, ctx, catalog, dataset, input_column, input_template, output_column)
     else:
         seen = await look(ctx, catalog, dataset)
-    mapping = seen.mapping
+    mapping, by_label = seen.mapping, kinds.of(ctx.task).answers_are_labels
     if mapping.input_column is None or mapping.output_column is None or (mapping.refused and not label_map):
-        fix = "choose another dataset" if ctx.task.kind != "classify" else "choose another dataset or give a label_map"
+        fix = "choose another dataset or give a label_map" if by_label else "choose another dataset"
         note = f" ({seen.note})" if seen.note else ""
         raise ToolFailure("invalid_args", f"{dataset} does not fit: {mapping.refused}{note}; {fix}")
     recipe = recipe_of(mapping)
-    if label_map and ctx.task.kind == "classify":
+    if label_map and by_label:
         recipe = replace(recipe, labels=_checked_map(ctx, seen.profile, mapping.output_column, label_map))
     return replace(recipe, where=parse_filter(filter) if filter else None), seen.note
 
@@ -160,7 +161,12 @@ def _agreement(ctx: ToolContext, catalog: Catalog, seen: Profile, mapping: Mappi
     from p2m.catalog.embedding import default_embed
 
     embed = default_embed()
-    if ctx.task.kind != "classify" or mapping.refused is not None or embed is None or not ctx.task.examples:
+    if (
+        not kinds.of(ctx.task).answers_are_labels
+        or mapping.refused is not None
+        or embed is None
+        or not ctx.task.examples
+    ):
         return Agreement(0, 0)
     rows = map_rows(catalog, seen.id, seen.split, recipe_of(mapping)).rows
     n = min(MOST_NEIGHBOURS, NEIGHBOURS_PER_LABEL * len(ctx.task.labels))

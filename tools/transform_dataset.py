@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from p2m import kinds
 from p2m.catalog.base import Catalog
 from p2m.catalog.importing import MAX_INPUT_CHARS
 from p2m.catalog.mapping import pair_template
@@ -51,6 +52,7 @@ def open_datasets(workspace: Workspace) -> list[str]:
 def _can_transform(workspace: Workspace, facts: Facts) -> str | None:
     return first_problem(
         (
+            None if kinds.named(workspace.kind).answers_are_labels else "only rows whose answer is a label can be made",
             None if facts.has_catalog else "there is no catalogue",
             None if facts.has_teacher else "there is no teacher to transform rows",
             None if open_datasets(workspace) else "there is no inspected dataset whose subject fits but not its labels",
@@ -72,8 +74,6 @@ async def transform_dataset(
     """Turn a dataset's rows into rows of the task with the teacher, one call a row: real texts, labelled anew."""
     catalog = need(ctx.catalog, "precondition", "there is no catalogue")
     teacher = need(ctx.teacher, "precondition", "there is no teacher to transform rows")
-    if ctx.task.kind != "classify":
-        raise ToolFailure("precondition", f"only rows of a classification task; this one is of kind {ctx.task.kind}")
     allowed = ctx.examples_left()
     n = max_rows if allowed is None else min(max_rows, allowed)
     handle = ctx.store.handle(

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from p2m import kinds
 from p2m.catalog.importing import balanced
 from p2m.catalog.needs import Conditions, Shape, embed_seconds
 from p2m.catalog.untrusted import clean
@@ -18,7 +19,7 @@ from p2m.errors import P2MError, ToolFailure
 from p2m.files import digest, write_atomic
 from p2m.rows import Row
 from tools.base import ToolContext
-from tools.fine_tune import fetched, recipe_for, weights_digest
+from tools.fine_tune import fetched, weights_digest
 
 if TYPE_CHECKING:
     from p2m.train.halving import Attempt, Candidate, Round
@@ -61,10 +62,11 @@ class Trial:
         from p2m.train.halving import Attempt
 
         rows = self.rows(at.rows)
-        recipe = recipe_for(
-            self.ctx,
-            self.bases[candidate.id].folder,
-            at.method,
+        recipe = kinds.of(self.ctx.task).recipe(
+            self.ctx.task,
+            base=str(self.bases[candidate.id].folder),
+            method=at.method,
+            seed=self.ctx.seed,
             epochs=SHORT_EPOCHS if at.method == "full" else None,
             seconds=max(1.0, at.seconds - START_SECONDS),
         )
@@ -90,7 +92,7 @@ class Trial:
     def rows(self, n: int) -> list[Row]:
         """The sample of a round, the same for each candidate."""
         task = self.ctx.task
-        return balanced(self.training, n, self.ctx.rng("trial", n), by_label=task.kind == "classify")
+        return balanced(self.training, n, self.ctx.rng("trial", n), by_label=kinds.of(task).answers_are_labels)
 
     async def _train(self, handle: str, recipe: Recipe, rows: list[Row], candidate: Candidate, at: Round) -> None:
         from p2m.train.child import run_child
@@ -115,12 +117,11 @@ class Trial:
             write_atomic(folder / "meta.json", json.dumps(meta, ensure_ascii=False, indent=1))
 
     def _scored(self, handle: str, candidate: Candidate, at: Round) -> Attempt:
-        from p2m.evaluate.intervals import interval
-        from p2m.evaluate.predict import read_labels
+        from p2m.evaluate.predict import read_outputs
         from p2m.train.halving import Attempt
 
-        predictions = tuple(read_labels(self.ctx.store.path(handle) / "validation_predictions.jsonl"))
-        found = interval(self.ctx.task.metric, self.golds, predictions, labels=self.ctx.task.labels)
+        predictions = tuple(read_outputs(self.ctx.store.path(handle) / "validation_predictions.jsonl"))
+        found = kinds.of(self.ctx.task).estimate(self.ctx.task, self.validation, predictions)
         return Attempt(candidate, at, self.ctx.store.meta(handle)["seconds"], found, predictions)
 
 

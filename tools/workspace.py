@@ -95,6 +95,8 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Workspace:
+    kind: str = "classify"
+    """Of the task, by its name in ``p2m.kinds``: some tools are for some kinds."""
     held_out: HeldOut | None = None
     baselines: tuple[Baseline, ...] = ()
     searched: bool = False
@@ -115,7 +117,7 @@ class Workspace:
     """How the base models did against each other: ``{"winner", "decided", "why", "seconds", "attempts": [...]}``."""
     experiments: tuple[Experiment, ...] = ()
     analysis: dict[str, Any] | None = None
-    """The last ``evaluate``: ``{"model", "confusions": [[gold, predicted, count]...], "weak": [label...]}``."""
+    """The last ``evaluate``: its ``model``, and what ``p2m.kinds.base.Errors.analysis`` holds."""
     answers: tuple[tuple[str, str], ...] = ()
 
     @property

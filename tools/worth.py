@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from p2m import kinds
 from p2m.catalog.embedding import default_embed
 from p2m.catalog.worth import Worth, worth
 from p2m.rows import Row
@@ -15,7 +16,7 @@ async def judge(ctx: ToolContext, rows: Sequence[Row], *, but: str = "") -> Wort
     """The worth of ``rows`` beside the demonstrations and every dataset in use except ``but``; None where there is
     nothing to measure on: no held-out rows yet, or a task without labels. Looks at validation rows only."""
     held_out = ctx.workspace.held_out
-    if held_out is None or ctx.task.kind != "classify":
+    if held_out is None or not kinds.of(ctx.task).answers_are_labels:
         return None
     from p2m.data.referee import open_validation
 

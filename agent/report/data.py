@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.state import RunState
+from p2m import kinds
 from p2m.catalog.worth import Worth
 from p2m.errors import P2MError
 from p2m.rows import Row, provenance
@@ -24,6 +25,7 @@ REASONS = {
     "held_out_similar": "the same as a held-out row in other words",
     "demonstration": "resembles an example of the task, which trains",
     "contradiction": "the same text with two labels",
+    "merged": "another right answer to a text that is held out, kept with it",
     "duplicate": "repeats another held-out row",
     "filtered": "does not match the filter",
     "other_label": "has a label that the task does not have",
@@ -101,13 +103,13 @@ def sources_of(state: RunState, store: Store, trained: Mapping[str, int] | None)
     for info in state.workspace.datasets:
         handles.setdefault(info.source, []).append(info.handle)
         rows.setdefault(info.source, []).extend(_rows(store, info.handle))
-    classify = state.task.kind == "classify"
+    kind = kinds.of(state.task)
     return tuple(
         Source(
             name=name,
             rows=len(found),
             trained=None if trained is None else trained.get(name, 0),
-            labels=dict(Counter(r.output for r in found).most_common()) if classify else {},
+            labels=dict(Counter(kind.counts(found)).most_common()),
             samples=_spread(found),
             handles=tuple(handles.get(name, ())),
             worth=tuple(Worth(**d.worth).words() for d in state.workspace.datasets if d.source == name and d.worth),

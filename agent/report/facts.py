@@ -17,7 +17,7 @@ from agent.state import RunState
 from p2m.errors import P2MError
 from p2m.evaluate.abstain import Abstention
 from p2m.evaluate.calibration import Calibration
-from p2m.evaluate.errors import Cluster
+from p2m.evaluate.errors import Cluster, Fault
 from p2m.evaluate.powered import Correction
 from p2m.evaluate.slices import Slice
 from p2m.store import Store
@@ -77,6 +77,7 @@ class Report:
     abstention: Abstention | None
     slices: tuple[Slice, ...]
     clusters: tuple[Cluster, ...]
+    faults: tuple[Fault, ...]
     analysed: str
     log: tuple[LogEntry, ...]
     costs: Costs
@@ -116,6 +117,7 @@ def gather(run_dir: Path, state: RunState, store: Store) -> Report:
         abstention=Abstention.of_dict(raw) if (raw := delivery.get("abstain")) else None,
         slices=tuple(map(Slice.of_dict, delivery.get("slices", ()))),
         clusters=_clusters(workspace.analysis or {}),
+        faults=Fault.of(workspace.analysis or {}),
         analysed=(workspace.analysis or {}).get("model", ""),
         log=tuple(log_lines(state)),
         costs=costs_of(records),

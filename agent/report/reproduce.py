@@ -12,6 +12,7 @@ from pathlib import Path
 from agent.events import RunStarted
 from agent.journal import FILE, Record
 from agent.state import RunState
+from p2m import kinds
 from p2m.errors import P2MError
 from p2m.files import file_digest
 from p2m.store import Store
@@ -44,7 +45,7 @@ def reproduction_of(run_dir: Path, state: RunState, records: Sequence[Record], s
         versions=(("p2m", started.p2m_version), *_versions()),
         hashes=tuple(_hashes(run_dir, state, store)),
         resumed=state.resumed,
-        python=_python(run_dir) if state.delivery else "",
+        python=_python(run_dir, state.task) if state.delivery else "",
     )
 
 
@@ -81,13 +82,9 @@ def _commands(run_dir: Path, state: RunState) -> list[tuple[str, str]]:
     ]
 
 
-def _python(run_dir: Path) -> str:
-    folder = str(run_dir / "model")
-    return (
-        "from transformers import pipeline\n"
-        f'classify = pipeline("text-classification", {json.dumps(folder)}, top_k=None)\n'
-        'print(classify("some text"))'
-    )
+def _python(run_dir: Path, task: TaskSpec) -> str:
+    snippet = kinds.of(task).card(task.labels).snippet
+    return snippet.replace('"{model}"', json.dumps(str(run_dir / "model")))
 
 
 def _versions() -> list[tuple[str, str]]:

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from p2m import kinds
 from p2m.data.referee import guard_texts, open_validation
 from p2m.errors import BudgetExceeded, ProviderError
-from p2m.evaluate.intervals import interval
 from p2m.rows import Row, is_real
 from tools.base import ToolContext, ToolResult, tool
 
@@ -36,7 +36,7 @@ def real_rows(ctx: ToolContext) -> list[Row]:
 
 @tool()
 async def baselines(ctx: ToolContext) -> ToolResult:
-    """Score majority, TF-IDF + logistic regression, frozen embeddings + logistic regression, and the teacher itself."""
+    """Score what needs no training of a student on validation, and the teacher itself."""
     assert ctx.workspace.held_out is not None
     validation = open_validation(ctx.store, ctx.workspace.held_out.handle)
     train = await asyncio.to_thread(real_rows, ctx)
@@ -52,42 +52,32 @@ async def score_baselines(
     ctx: ToolContext, train: Sequence[Row], held_out: Sequence[Row], split: str
 ) -> list[dict[str, Any]]:
     """Every baseline on ``held_out``, as JSON for ``tools.workspace.Baseline``; the teacher on a sample of it."""
-    from p2m.evaluate.baselines import run_baselines
-    from p2m.train.embed import Embedder
-
-    task = ctx.task
-    texts, golds = [r.input for r in held_out], [r.output for r in held_out]
-    ctx.progress("majority, TF-IDF and frozen embeddings", 0.05)
-    results = await asyncio.to_thread(
-        lambda: run_baselines(train, texts, labels=task.labels, embedder=Embedder.default())
-    )
+    task, kind = ctx.task, kinds.of(ctx.task)
+    ctx.progress(kind.baseline_names, 0.05)
+    results = await asyncio.to_thread(kind.baselines, task, train, [r.input for r in held_out])
     found = []
     for system, predictions in results:
-        estimate = interval(task.metric, golds, predictions, labels=task.labels)
+        estimate = kind.estimate(task, held_out, predictions)
         found.append({"system": system, "score": {**estimate.as_dict(), "split": split}, "is_llm": False})
     if ctx.teacher is not None:
         try:
-            found.append(await _teacher(ctx, ctx.teacher, texts, golds, split))
+            found.append(await _teacher(ctx, ctx.teacher, held_out, split))
         except (ProviderError, BudgetExceeded) as error:
             # The comparison is worth less without it, but the student is what was asked for.
             ctx.progress(f"the teacher is left out of the comparison: {error}", 1.0)
     return found
 
 
-async def _teacher(
-    ctx: ToolContext, teacher: ChatModel, texts: Sequence[str], golds: Sequence[str], split: str
-) -> dict[str, Any]:
-    from p2m.generate.label import label_texts
-
-    sample = sorted(ctx.rng("teacher", split).sample(range(len(texts)), min(TEACHER_ROWS, len(texts))))
-    said = await label_texts(
-        [texts[i] for i in sample],
+async def _teacher(ctx: ToolContext, teacher: ChatModel, held_out: Sequence[Row], split: str) -> dict[str, Any]:
+    kind, n = kinds.of(ctx.task), len(held_out)
+    sample = [held_out[i] for i in sorted(ctx.rng("teacher", split).sample(range(n), min(TEACHER_ROWS, n)))]
+    said = await kind.answer(
+        [row.input for row in sample],
         ctx.task,
         teacher,
         progress=lambda done, of: ctx.progress(f"the teacher answered {done} of {of}", 0.1 + 0.9 * done / of),
     )
     # No answer is a wrong answer; the empty string is never a label.
-    predictions = [s.label or "" for s in said]
-    estimate = interval(ctx.task.metric, [golds[i] for i in sample], predictions, labels=ctx.task.labels)
+    estimate = kind.estimate(ctx.task, sample, [answer or "" for answer in said])
     name = f"teacher few-shot ({teacher.name})"
     return {"system": name, "score": {**estimate.as_dict(), "split": split}, "is_llm": True}

@@ -6,22 +6,20 @@ import asyncio
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.steps.baselines import real_rows, score_baselines
 from agent.steps.measured import beyond_the_score, corrected, temperature_of
+from p2m import kinds
 from p2m.data.referee import open_test
-from p2m.evaluate.intervals import Estimate, interval
-from p2m.evaluate.metrics import per_label
+from p2m.evaluate.intervals import Estimate
 from p2m.files import clear_disk_errors, write_atomic
 from tools.base import ToolContext, ToolResult, need, tool
 from tools.workspace import Experiment
 
 if TYPE_CHECKING:
-    from p2m.evaluate.predict import Prediction, Predictor
+    from p2m.evaluate.predict import AnyPredictor, Prediction
 
 ASIDE = ".model.new"
 
@@ -33,12 +31,12 @@ async def deliver(ctx: ToolContext) -> ToolResult:
     held_out = ctx.workspace.held_out
     assert held_out is not None
     test = open_test(ctx.store, held_out.handle)
-    golds, texts = [r.output for r in test], [r.input for r in test]
+    texts = [r.input for r in test]
     ctx.progress("scoring the best student on the sealed test", 0.05)
     temperature = await asyncio.to_thread(_prepare_folder, ctx, best)
     predictor, found_there = await asyncio.to_thread(_predict, ctx.store.path(best.model) / "model", texts)
-    predictions, truncated = [p.label for p in found_there], predictor.truncated
-    estimate = interval(ctx.task.metric, golds, predictions, labels=ctx.task.labels)
+    predictions, truncated, kind = [p.output for p in found_there], predictor.truncated, kinds.of(ctx.task)
+    estimate = kind.estimate(ctx.task, test, predictions)
     beyond = await asyncio.to_thread(beyond_the_score, ctx, best, test, found_there, temperature)
     correction = await asyncio.to_thread(corrected, ctx, predictor, test, found_there)
     real = await asyncio.to_thread(real_rows, ctx)
@@ -53,8 +51,7 @@ async def deliver(ctx: ToolContext) -> ToolResult:
             "sha256": ctx.store.meta(held_out.handle).get("sha256"),
         },
         "baselines": found,
-        "per_class": [asdict(s) for s in per_label(golds, predictions, ctx.task.labels)],
-        "confusion": _confusion(golds, predictions, ctx.task.labels),
+        **kind.details(ctx.task, test, predictions),
         "folder": "model",
         "rows_by_source": rows_by_source,
         "truncated": truncated,
@@ -73,16 +70,10 @@ def _short(estimate: Estimate) -> str:
     return f"{estimate.metric} {estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
-def _confusion(golds: list[str], predictions: list[str], labels: Sequence[str]) -> dict[str, Any]:
-    """Rows are the true labels, columns the predicted ones, in the task's order."""
-    counts = Counter(zip(golds, predictions, strict=True))
-    return {"labels": list(labels), "matrix": [[counts[gold, said] for said in labels] for gold in labels]}
+def _predict(folder: Path, texts: list[str]) -> tuple[AnyPredictor, list[Prediction]]:
+    from p2m.evaluate.predict import load_predictor
 
-
-def _predict(folder: Path, texts: list[str]) -> tuple[Predictor, list[Prediction]]:
-    from p2m.evaluate.predict import Predictor
-
-    predictor = Predictor(folder)
+    predictor = load_predictor(folder)
     return predictor, predictor.predict(texts)
 
 
@@ -111,7 +102,7 @@ def _prepare_folder(ctx: ToolContext, best: Experiment) -> float:
     with clear_disk_errors(aside):
         shutil.copytree(ctx.store.path(best.model) / "model", aside, copy_function=_link)
         temperature = temperature_of(ctx, best)
-        return temperature if divide_logits(aside, temperature) else 1.0
+        return temperature if temperature != 1 and divide_logits(aside, temperature) else 1.0
 
 
 def _write_folder(ctx: ToolContext, best: Experiment, data: dict[str, Any]) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+from p2m import kinds
 from p2m.data.referee import HeldOutSet, Referee, guard_texts
 from p2m.data.split import FEWEST
 from p2m.errors import BadInput, BudgetExceeded, ProviderError, ToolFailure
@@ -92,32 +92,30 @@ async def _fix(ctx: ToolContext, referee: Referee, rows: list[Row], source: str)
 
 
 async def _generated(ctx: ToolContext) -> list[Row]:
-    """Rows that the teacher wrote for a label and, asked again without knowing it, labelled the same."""
-    from p2m.generate.label import label_texts
-    from p2m.generate.write import write_rows
-
+    """Rows that the teacher wrote and, asked again, answered the same."""
+    kind = kinds.of(ctx.task)
     teacher = need(
         ctx.teacher, "precondition", "there is no labelled file, no dataset and no teacher to hold rows out from"
     )
     seed = ctx.rng("held-out").randrange(2**31)
-    written = await write_rows(
+    written = await kind.write(
         ctx.task,
         teacher,
         n=GENERATED_ROWS,
-        labels=ctx.task.labels,
         seed=seed,
         progress=lambda done, of: ctx.progress(f"{done} of {of} held-out rows written", 0.7 * done / of),
         stop=ctx.out_of_time,
     )
     texts = [row.input for row in written.rows]
-    labelled = await label_texts(
+    second = await kind.answer(
         texts,
         ctx.task,
         teacher,
+        again=True,
         progress=lambda done, of: ctx.progress(f"{done} of {of} checked", 0.7 + 0.3 * done / of),
         stop=ctx.out_of_time,
     )
-    agreed = [row for row, said in zip(written.rows, labelled, strict=True) if said.label == row.output]
+    agreed = [row for row, said in zip(written.rows, second, strict=True) if kind.agrees(ctx.task, row.output, said)]
     if len(agreed) < 20 and ctx.out_of_time():
         raise ToolFailure("budget", f"the time was spent when {len(agreed)} held-out rows were written and checked")
     if len(agreed) < 20:
@@ -146,6 +144,6 @@ def _own_training_rows(ctx: ToolContext, found: HeldOutSet, handle: str, embed: 
     name = ctx.store.handle("ds", tool="own_rows", rows=[[r.input, r.output] for r in admitted.kept], held_out=handle)
     meta = {"removed": admitted.counts, "removed_samples": samples(admitted.removed)}
     ctx.store.save_rows(name, admitted.kept, meta)
-    counts = dict(Counter(r.output for r in admitted.kept))
+    counts = kinds.of(task).counts(admitted.kept)
     source = found.source if found.source.startswith("dataset:") else "user"
     return DataInfo(name, source, len(admitted.kept), counts, admitted.counts, checked=True)

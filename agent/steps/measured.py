@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from p2m import kinds
 from p2m.data.referee import open_check, open_validation
 from p2m.evaluate.abstain import GOAL, Abstention, choose_threshold, kept
 from p2m.evaluate.calibration import at_temperature, calibration, fit_temperature, probabilities
@@ -19,7 +20,7 @@ from tools.workspace import Experiment
 if TYPE_CHECKING:
     import numpy as np
 
-    from p2m.evaluate.predict import Prediction, Predictor
+    from p2m.evaluate.predict import AnyPredictor, Prediction
 
 
 def validated(ctx: ToolContext, best: Experiment) -> tuple[np.ndarray, list[str]]:
@@ -33,7 +34,9 @@ def validated(ctx: ToolContext, best: Experiment) -> tuple[np.ndarray, list[str]
 
 
 def temperature_of(ctx: ToolContext, best: Experiment) -> float:
-    """The temperature that validation asks for."""
+    """The temperature that validation asks for; 1 where answers are no labels."""
+    if not kinds.of(ctx.task).answers_are_labels:
+        return 1.0
     probs, golds = validated(ctx, best)
     return fit_temperature(probs, golds, ctx.task.labels)
 
@@ -41,13 +44,18 @@ def temperature_of(ctx: ToolContext, best: Experiment) -> float:
 def beyond_the_score(
     ctx: ToolContext, best: Experiment, test: Sequence[Row], predictions: Sequence[Prediction], temperature: float
 ) -> dict[str, Any]:
-    """``calibration``, ``abstain`` (None where no threshold reaches the goal) and ``slices``, as JSON.
+    """``slices``, and where answers are labels ``calibration`` and ``abstain`` (None where no threshold reaches the
+    goal), as JSON.
 
     ``predictions`` are those at temperature 1, ``temperature`` is the delivered model's.
     """
     import numpy as np
 
     task, labels = ctx.task, ctx.task.labels
+    parts = slices(task.metric, test, [p.output for p in predictions], labels=labels)
+    divided = {"slices": [part.as_dict() for part in parts]}
+    if not kinds.of(task).answers_are_labels:
+        return divided
     probs = probabilities([p.probs for p in predictions], labels)
     right = np.array([p.label == row.output for p, row in zip(predictions, test, strict=True)])
     on_validation, golds = validated(ctx, best)
@@ -60,12 +68,7 @@ def beyond_the_score(
         there = kept(sure.max(axis=1), right_there, threshold)
         here = kept(at_temperature(probs, temperature).max(axis=1), right, threshold)
         abstention = Abstention(threshold, goal, there, here).as_dict()
-    parts = slices(task.metric, test, [p.label for p in predictions], labels=labels)
-    return {
-        "calibration": calibration(probs, right, temperature).as_dict(),
-        "abstain": abstention,
-        "slices": [part.as_dict() for part in parts],
-    }
+    return {"calibration": calibration(probs, right, temperature).as_dict(), "abstain": abstention, **divided}
 
 
 def abstain_goal(task: TaskSpec) -> float:
@@ -74,7 +77,7 @@ def abstain_goal(task: TaskSpec) -> float:
 
 
 def corrected(
-    ctx: ToolContext, predictor: Predictor, test: Sequence[Row], predictions: Sequence[Prediction]
+    ctx: ToolContext, predictor: AnyPredictor, test: Sequence[Row], predictions: Sequence[Prediction]
 ) -> Correction | None:
     """What the user's few rows say of a student measured on generated ones; None where there are no such rows."""
     assert ctx.workspace.held_out is not None

@@ -19,7 +19,7 @@ from p2m.catalog.hubclient import HubClient, RepoInfo
 from p2m.catalog.index.hub import listed_card, source_of
 from p2m.catalog.index.seen import Seen
 from p2m.catalog.labels import unit, words
-from p2m.catalog.models import is_encoder, read_json, read_model, speaks
+from p2m.catalog.models import is_encoder, read_json, read_model, serves, speaks
 from p2m.catalog.needs import Conditions, Shape, Verdict, context_of, judge, of_task, shape_of
 from p2m.catalog.purpose import PIPELINES, languages_asked, languages_named, suits_purpose
 from p2m.errors import BadInput
@@ -216,7 +216,7 @@ def excluded(
         return "remote_code rule: it needs its own code to be run (auto_map)"
     if model.gated and not settings.allow_gated:
         return "gated rule: its owner gives it to those who asked"
-    if (task.kind == "classify" and not model.encoder) or (task.kind == "generate" and model.encoder):
+    if not serves(task, model):
         return f"a {model.model_type} model cannot {task.kind}"
     if not asked and not suits_purpose(task, model.purpose):
         return f"it is made for {model.purpose}, not to be trained further"

@@ -7,14 +7,16 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from p2m import kinds
 from p2m.catalog.cards import front_matter, languages, license_of
 from p2m.catalog.needs import Conditions, Shape, Verdict, context_of, judge, of_task, shape_of
 from p2m.errors import BadInput
-from p2m.task.spec import Kind, TaskSpec
+from p2m.task.spec import TaskSpec
 
-PACK_STUDENT = "all-minilm-l6-v2"
+# The pack pins the files of one model each, whose cards (Apache-2.0, English) are not among them.
+_PACK_GENERATOR = ("llama", 134.5)
 # Architectures by their ``model_type`` in config.json, as transformers names them.
 _ENCODERS = """
 albert bert camembert deberta deberta-v2 distilbert electra ernie flaubert mobilebert modernbert mpnet roberta
@@ -50,14 +52,13 @@ class Ranked:
     late: bool = False
 
 
-def local_models(extra: Path | None = None) -> list[LocalModel]:
-    """The pack's encoder, then the folders under ``$P2M_MODELS`` and ``extra`` (NAME/ or ORG/NAME/)."""
+def local_models(extra: Path | None = None, student: str = "all-minilm-l6-v2") -> list[LocalModel]:
+    """The pack's ``student``, then the folders under ``$P2M_MODELS`` and ``extra`` (NAME/ or ORG/NAME/)."""
     from p2m import pack
 
     found = []
-    if folder := pack.find(PACK_STUDENT):
-        # The pack pins the files of one model, whose card (Apache-2.0, English) is not among them.
-        found.append(read_model(folder, PACK_STUDENT, license="apache-2.0", language=("en",)))
+    if place := pack.find(student):
+        found.append(_of_pack(place, student))
     for place in _places(extra):
         configs = _configs(place)
         known = {m.path for m in found}
@@ -78,6 +79,13 @@ def _places(extra: Path | None) -> list[Path]:
 
 def _configs(place: Path) -> list[Path]:
     return sorted([*place.glob("*/config.json"), *place.glob("*/*/config.json")])
+
+
+def _of_pack(place: Path, name: str) -> LocalModel:
+    if place.is_dir():
+        return read_model(place, name, license="apache-2.0", language=("en",))
+    kind, size = _PACK_GENERATOR  # a .gguf file: it becomes a folder when it is trained from
+    return LocalModel(name, place.resolve(), size, kind, False, False, "apache-2.0", ("en",))
 
 
 def read_model(folder: Path, name: str, *, license: str = "", language: tuple[str, ...] = ()) -> LocalModel:
@@ -142,11 +150,11 @@ def _order(task: TaskSpec, model: LocalModel, *, late: bool) -> tuple[Any, ...]:
 
 
 def _excluded(task: TaskSpec, model: LocalModel) -> str | None:
-    limits, kind = task.student, task.kind
+    limits = task.student
     if model.problem:
         return model.problem
-    if not _serves(kind, model):
-        return f"a {model.model_type} model cannot {kind}"
+    if not serves(task, model):
+        return f"a {model.model_type} model cannot {task.kind}"
     if limits.max_parameters_m is not None and (model.parameters_m or 0) > limits.max_parameters_m:
         return f"{model.parameters_m:.0f}M parameters; the limit is {limits.max_parameters_m:g}M"
     if limits.licenses is not None and model.license not in limits.licenses:
@@ -154,8 +162,18 @@ def _excluded(task: TaskSpec, model: LocalModel) -> str | None:
     return None
 
 
-def _serves(kind: Kind, model: LocalModel) -> bool:
-    return model.encoder if kind == "classify" else not model.encoder and model.model_type != "unknown"
+class _Described(Protocol):
+    @property
+    def encoder(self) -> bool: ...
+    @property
+    def model_type(self) -> str: ...
+
+
+def serves(task: TaskSpec, model: _Described) -> bool:
+    """Whether a model of this architecture can become a student of ``task``."""
+    if kinds.of(task).base_role == "encoder":
+        return model.encoder
+    return not model.encoder and model.model_type != "unknown"
 
 
 def speaks(stated_languages: Iterable[str], language: str) -> bool | None:

@@ -61,13 +61,9 @@ def read_labelled(
 
 def read_for(task: TaskSpec, path: str) -> list[Row]:
     """The rows of a labelled file as ``task`` reads them. Raises as ``read_labelled`` does."""
-    return read_labelled(
-        path,
-        kind=task.kind,
-        labels=task.labels,
-        input_column=task.input_column,
-        output_column=task.output_column,
-    )
+    from p2m import kinds
+
+    return kinds.of(task).read(task, path)
 
 
 def map_label(value: str, labels: Sequence[str]) -> str | None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from p2m import kinds
 from p2m.data.labelled import read_for
 from p2m.data.near import Embed, HeldOutGuard, deduplicate, normalise
 from p2m.data.split import FEW, FEWEST_CHECKS, Use, split
@@ -24,7 +25,8 @@ _PRECEDENCE = {"generated": 0, "dataset": 1, "user": 2}
 @dataclass(frozen=True)
 class HeldOutSet:
     """``source`` is ``user``, ``dataset:NAME`` or ``generated``; ``leftover`` rows may train; ``removed`` counts rows
-    that are in no split, by reason: ``demonstration``, ``duplicate``, ``contradiction`` (one text, two labels).
+    that are in no split, by reason: ``demonstration``, ``duplicate``, ``contradiction`` (one text, two labels),
+    ``merged`` (one text, two right answers: the first row has both).
 
     ``check`` are a user's few rows beside generated ones: they choose nothing, train nothing, and correct the estimate.
     """
@@ -105,7 +107,7 @@ class Referee:
         return handle
 
     def _fix(self, task: TaskSpec, rows: Sequence[Row], source: str, seed: int, where: str, use: Use) -> HeldOutSet:
-        is_classifier = task.kind == "classify"
+        is_classifier = kinds.of(task).answers_are_labels
         if is_classifier and task.labels and (unknown := sorted({r.output for r in rows} - set(task.labels))):
             shown = ", ".join(map(repr, unknown[:5]))
             raise BadInput(f"labels that the task has not: {shown}", where=where, fix=f"It has {list(task.labels)}")
@@ -137,13 +139,8 @@ class Referee:
         admitted = HeldOutGuard([e.input for e in task.examples], self._embed).admit(rows)
         removed["demonstration"] = len(admitted.removed)
         kept = admitted.kept
-        if task.kind == "classify":
-            answers: dict[str, set[str]] = {}
-            for row in kept:
-                answers.setdefault(normalise(row.input), set()).add(row.output)
-            certain = [row for row in kept if len(answers[normalise(row.input)]) == 1]
-            removed["contradiction"] = len(kept) - len(certain)
-            kept = certain
+        kept, settled = kinds.of(task).settle(kept)
+        removed.update(settled)
         if source == "generated":
             unique = deduplicate(kept, self._embed).kept
         else:

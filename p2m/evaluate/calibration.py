@@ -47,11 +47,13 @@ class Calibration:
         )
 
 
-def probabilities(rows: Sequence[dict[str, float]], labels: Sequence[str]) -> np.ndarray:
-    """Predicted probabilities as float64 of shape (n, labels)."""
+def probabilities(rows: Sequence[dict[str, float] | None], labels: Sequence[str]) -> np.ndarray:
+    """Predicted probabilities as float64 of shape (n, labels). Raises ``ValueError`` for a row without them."""
     import numpy as np
 
-    return np.array([[row[label] for label in labels] for row in rows], dtype=float).reshape(len(rows), len(labels))
+    if any(row is None for row in rows):
+        raise ValueError("this kind of model gives no probabilities")
+    return np.array([[row[x] for x in labels] for row in rows if row], dtype=float).reshape(len(rows), len(labels))
 
 
 def fit_temperature(probs: np.ndarray, golds: Sequence[str], labels: Sequence[str]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -31,6 +31,20 @@ class Cluster:
     predicted: str
     count: int
     texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong with ``count`` answers that are no labels, and some of them."""
+
+    name: str
+    count: int
+    texts: tuple[str, ...]
+
+    @classmethod
+    def of(cls, analysis: Mapping[str, Any]) -> tuple[Fault, ...]:
+        """Those of an analysis, none where it has confusions instead."""
+        return tuple(cls(f["name"], f["count"], tuple(f["texts"])) for f in analysis.get("faults", ()))
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
-"""Predictions of a classifier folder, as anyone who loads it with plain transformers gets them."""
+"""Predictions of a delivered folder, as anyone who loads it with plain transformers gets them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 from p2m.errors import BadInput
 from p2m.files import write_atomic
@@ -20,16 +21,51 @@ WINDOW = 2048
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most probable label, and every label's probability (sum 1). ``truncated``: the text's end was not read."""
+    """An answer in its canonical spelling (``p2m.outputs``); of a classifier the most probable label, with every
+    label's probability (sum 1). ``truncated``: the text's end was not read."""
 
-    label: str
-    probs: dict[str, float]
+    output: str
+    probs: dict[str, float] | None = None
     truncated: bool = False
+
+    @property
+    def label(self) -> str:
+        """The answer of a classifier."""
+        return self.output
+
+
+class AnyPredictor(Protocol):
+    """A delivered folder as a function from texts to answers."""
+
+    @property
+    def truncated(self) -> int:
+        """Texts so far that were longer than the model reads."""
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """One prediction a text, in order."""
+
+    def stream(self, texts: Iterable[str]) -> Iterator[Prediction]:
+        """The same for any number of texts."""
+
+
+def load_predictor(folder: Path) -> AnyPredictor:
+    """What predicts with the model in ``folder``, by its architecture. Raises ``BadInput`` for a folder that does not
+    load or whose architecture nothing here reads."""
+    from p2m.train.runtime import load_config
+
+    architecture = next(iter(load_config(Path(folder)).architectures or ()), "")
+    if architecture.endswith("ForSequenceClassification"):
+        return Predictor(folder)
+    if architecture.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")):
+        from p2m.evaluate.generator import Generator
+
+        return Generator(folder)
+    raise BadInput(f"a model of architecture {architecture or 'unknown'} cannot be used here", where=str(folder))
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     """Write predictions as JSONL, atomically."""
-    lines = [json.dumps({"label": p.label, "probs": p.probs}, ensure_ascii=False) + "\n" for p in predictions]
+    lines = [json.dumps(asdict(p), ensure_ascii=False) + "\n" for p in predictions]
     write_atomic(path, "".join(lines))
 
 
@@ -39,13 +75,13 @@ def read_predictions(path: Path) -> list[Prediction]:
         return [Prediction(**json.loads(line)) for line in handle]
 
 
-def read_labels(path: Path) -> list[str]:
-    """Their labels alone."""
-    return [p.label for p in read_predictions(path)]
+def read_outputs(path: Path) -> list[str]:
+    """Their answers alone."""
+    return [p.output for p in read_predictions(path)]
 
 
 class Predictor:
-    """A delivered folder as a function from texts to labels, in float32: bf16 would flip a near tie now and then.
+    """A classifier's folder as a function from texts to labels, in float32: bf16 would flip a near tie now and then.
 
     It reads ``longest`` tokens; ``truncated`` counts the texts so far that were longer. Raises ``BadInput`` for a
     folder that does not load or is no single-label classifier.

@@ -56,7 +56,7 @@ def slices(
         large = [(name, places) for name, places in parts if len(places) >= FEWEST]
         for name, places in large if len(large) > 1 else ():
             chosen, said = [rows[i] for i in places], [predictions[i] for i in places]
-            there = {label for r in chosen for label in parse_labels(r.output, labels)}
+            there = {label for r in chosen for label in parse_labels(r.output, labels)} if labels else set()
             golds, answers = _answers(chosen, said)
             part = interval(
                 metric,

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from p2m import __version__
+from p2m import __version__, kinds
 from p2m.evaluate.abstain import Abstention
 from p2m.evaluate.calibration import Calibration
 from p2m.evaluate.intervals import Estimate
 from p2m.evaluate.powered import Correction
 from p2m.evaluate.slices import Slice
 from p2m.files import write_atomic
+from p2m.kinds.base import CardWords
 from p2m.task.spec import TaskSpec
 
+PLACE = "PATH_OF_THIS_FOLDER"
 # SPDX ids of bases that state one; a model trained from another has to be looked up by its owner.
 _BASES = {"all-minilm-l6-v2": ("sentence-transformers/all-MiniLM-L6-v2", "apache-2.0")}
 _SOURCES = {
@@ -56,6 +58,12 @@ class CardFacts:
     abstention: Abstention | None = None
     correction: Correction | None = None
     low_slices: tuple[Slice, ...] = ()
+    kind: str = "classify"
+
+    @property
+    def words(self) -> CardWords:
+        """What its kind says on a card."""
+        return kinds.named(self.kind).card(self.labels)
 
     @classmethod
     def of(cls, task: TaskSpec, experiment: Any, delivered: Mapping[str, Any]) -> CardFacts:
@@ -77,6 +85,7 @@ class CardFacts:
             abstention=Abstention.of_dict(raw) if (raw := delivered.get("abstain")) else None,
             correction=Correction.of_dict(raw) if (raw := delivered.get("correction")) else None,
             low_slices=tuple(part for raw in delivered.get("slices", ()) if (part := Slice.of_dict(raw)).low),
+            kind=kinds.of(task).name,
         )
 
     @property
@@ -95,10 +104,10 @@ def write_card(folder: Path, facts: CardFacts) -> None:
 
 def _header(facts: CardFacts) -> dict[str, Any]:
     base, license = _BASES.get(Path(facts.base).name, (None, None))
-    estimate = facts.headline
+    estimate, words = facts.headline, facts.words
     rows = "a few rows that the user labelled" if facts.correction else _held_out(facts.held_out_source)
     result = {
-        "task": {"type": "text-classification", "name": _line(facts.name)},
+        "task": {"type": words.pipeline, "name": _line(facts.name)},
         "dataset": {"type": "held-out", "name": f"sealed test: {rows}", "split": "test"},
         "metrics": [
             {
@@ -109,7 +118,7 @@ def _header(facts: CardFacts) -> dict[str, Any]:
         ],
     }
     header: dict[str, Any] = {"license": license} if license else {}
-    header |= {"language": [facts.language], "library_name": "transformers", "pipeline_tag": "text-classification"}
+    header |= {"language": [facts.language], "library_name": "transformers", "pipeline_tag": words.pipeline}
     header |= {"base_model": base} if base else {}
     # The Hub refuses names of results with a slash.
     index = [{"name": _line(facts.name).replace("/", "-"), "results": [result]}]
@@ -117,11 +126,11 @@ def _header(facts: CardFacts) -> dict[str, Any]:
 
 
 def _body(facts: CardFacts) -> str:
-    estimate, total = facts.estimate, sum(facts.rows_by_source.values())
+    words, estimate, total = facts.words, facts.estimate, sum(facts.rows_by_source.values())
     parts = [
         f"# {_line(facts.name)}",
-        f"A text classifier, trained by p2m {__version__} from this task description:\n\n{_quote(facts.instruction)}",
-        "Labels: " + ", ".join(f"`{_line(label)}`" for label in facts.labels),
+        f"{words.what}, trained by p2m {__version__} from this task description:\n\n{_quote(facts.instruction)}",
+        *(("Labels: " + ", ".join(f"`{_line(label)}`" for label in facts.labels),) if facts.labels else ()),
         "## How good it is",
         f"**{estimate.metric} {estimate.value:.3f}**, 95% interval {estimate.low:.3f} to {estimate.high:.3f}, on "
         f"{estimate.n} sealed test rows ({_held_out(facts.held_out_source)}). They were fixed before any training, "
@@ -133,16 +142,11 @@ def _body(facts: CardFacts) -> str:
         "## What it was trained on",
         f"{total:,} rows:\n\n"
         + "\n".join(f"- {count:,}: {_rows(source)}" for source, count in facts.rows_by_source.items()),
-        f"Base model: {_line(Path(facts.base).name)}; "
-        + (
-            "a new head on the frozen encoder."
-            if facts.method == "frozen"
-            else "the encoder and a new head were trained."
-        ),
+        f"Base model: {_line(Path(facts.base).name)}; " + f"{words.methods[facts.method]}.",
         "## Limits",
         "\n".join(f"- {limit}" for limit in _limits(facts)),
         "## Use",
-        _SNIPPET,
+        "```python\n" + words.snippet.replace("{model}", PLACE) + "\n```",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -155,14 +159,6 @@ def _trust(facts: CardFacts) -> list[str]:
     return ["## How far to trust an answer", facts.calibration.words(), abstain]
 
 
-_SNIPPET = """```python
-from transformers import pipeline
-
-classify = pipeline("text-classification", model="PATH_OF_THIS_FOLDER")
-print(classify(["some text"], truncation=True, top_k=None))
-```"""
-
-
 def _baseline_table(facts: CardFacts) -> str:
     rows = [("this model", facts.estimate), *facts.baselines]
     lines = [f"| system | {facts.estimate.metric} | 95% interval | n |", "| --- | --: | --- | --: |"]
@@ -172,7 +168,7 @@ def _baseline_table(facts: CardFacts) -> str:
 
 def _limits(facts: CardFacts) -> list[str]:
     limits = [
-        "It always answers with one of its labels, also for a text that none of them fits.",
+        *facts.words.limits,
         f"It was made for text in the language `{_line(facts.language)}` that resembles its training and test rows.",
     ]
     if facts.held_out_source == "generated":

@@ -13,7 +13,7 @@ from p2m import __version__
 from p2m.errors import BadInput, P2MError
 from p2m.evaluate.predict import Prediction, Predictor
 from p2m.export.exportcard import write_export_card
-from p2m.export.formats import open_classifier, require_extra
+from p2m.export.formats import open_predictor, require_extra
 from p2m.export.parity import Parity, compare
 from p2m.export.publish import delivered_files
 from p2m.files import replaced_folder, write_atomic
@@ -72,7 +72,7 @@ def export_classifier(
             say("writing the ONNX graph" + (", then its weights in int8" if wanted == "onnx-int8" else ""))
             _write_onnx(model, aside, wanted)
         say(f"answering {len(rows)} validation rows with the exported model")
-        found = _plain_transformers(aside, texts) if wanted == "hf" else open_classifier(aside).predict(texts)
+        found = _plain_transformers(aside, texts) if wanted == "hf" else open_predictor(aside).predict(texts)
         parity = compare(rows, expected, found, task.metric, before.labels)
         if wanted != "onnx-int8" and not parity.is_same:
             raise P2MError(f"the export answers otherwise than the delivered model and was not kept: {parity}")

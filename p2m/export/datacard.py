@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
-from p2m import __version__
+from p2m import __version__, kinds
 from p2m.rows import Row
 from p2m.task.spec import TaskSpec
 
@@ -25,14 +25,15 @@ def dataset_files(
     removed: Mapping[str, int],
     revisions: Mapping[str, str],
 ) -> dict[str, bytes]:
-    """``train.jsonl`` (text, label, source, source_row) and its README.md.
+    """``train.jsonl`` (text, label or output, source, source_row) and its README.md.
 
     ``licenses`` and ``revisions`` are those of the source datasets by id; ``removed`` counts the rows that training
     left out, by reason.
     """
+    answer = "label" if kinds.of(task).answers_are_labels else "output"
     lines = []
     for row in rows:
-        record = {"text": row.input, "label": row.output, "source": row.source, "source_row": row.meta.get("row")}
+        record = {"text": row.input, answer: row.output, "source": row.source, "source_row": row.meta.get("row")}
         lines.append(json.dumps(record, ensure_ascii=False) + "\n")
     return {
         "train.jsonl": "".join(lines).encode(),
@@ -56,13 +57,14 @@ def _card(
     # Rows under several licences, or beside rows that nobody has licensed, have none of their own.
     alone = len(stated) == 1 and set(counts) == {s for s in counts if s.startswith("dataset:")}
     header |= {"license": stated.pop() or "other"} if alone else {"license": "other"}
-    header |= {"task_categories": ["text-classification"], "tags": ["p2m"]}
+    words = kinds.of(task).card(task.labels)
+    header |= {"task_categories": [words.pipeline], "tags": ["p2m"]}
     header |= {"configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "train.jsonl"}]}]}
     parts = [
         f"# Training rows of {_line(task.name)}",
-        f"The {len(rows):,} rows that p2m {__version__} gathered for the classifier of this task:\n\n"
+        f"The {len(rows):,} rows that p2m {__version__} gathered for the model of this task:\n\n"
         + "\n".join(f"> {line}".rstrip() for line in task.instruction.strip().splitlines()),
-        "Labels: " + ", ".join(f"`{_line(label)}`" for label in task.labels),
+        *(("Labels: " + ", ".join(f"`{_line(label)}`" for label in task.labels),) if task.labels else ()),
         "## Where they are from\n\n| rows | source |\n| --: | --- |\n"
         + "\n".join(f"| {n:,} | {_said(source, licenses, revisions)} |" for source, n in counts.most_common()),
         "Each row names its source, and its place there (`source_row`, from 0). The rows the classifier was scored on "

@@ -5,10 +5,9 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from p2m.errors import BadInput
-from p2m.evaluate.predict import Prediction
+from p2m.evaluate.predict import AnyPredictor, Prediction, load_predictor
 
 FORMATS = {
     "hf": "transformers, float32: as delivered",
@@ -17,20 +16,6 @@ FORMATS = {
     "gguf": "llama.cpp, float16",
     "gguf-q8": "llama.cpp, int8",
 }
-
-
-class TextClassifier(Protocol):
-    """What ``p2m.evaluate.predict.Predictor`` does, whoever does it."""
-
-    @property
-    def truncated(self) -> int: ...
-
-    @property
-    def labels(self) -> tuple[str, ...]: ...
-
-    def predict(self, texts: Sequence[str]) -> list[Prediction]: ...
-
-    def stream(self, texts: Iterable[str]) -> Iterator[Prediction]: ...
 
 
 class OnnxPredictor:
@@ -68,13 +53,11 @@ class OnnxPredictor:
             yield Prediction(found["label"], found["probabilities"], found["truncated"])
 
 
-def open_classifier(folder: Path) -> TextClassifier:
-    """The classifier in ``folder``, in whichever format that holds. Raises ``BadInput`` where there is none."""
+def open_predictor(folder: Path) -> AnyPredictor:
+    """The model in ``folder``, in whichever format that holds. Raises ``BadInput`` where there is none."""
     if (folder / "model.onnx").is_file():
         return OnnxPredictor(folder)
-    from p2m.evaluate.predict import Predictor
-
-    return Predictor(folder)
+    return load_predictor(folder)
 
 
 def require_extra(extra: str, *packages: str) -> None:

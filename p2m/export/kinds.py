@@ -30,9 +30,9 @@ class LabelAnswer(BaseModel):
 
 class _Classifier:
     def __init__(self, folder: Path) -> None:
-        from p2m.export.formats import open_classifier
+        from p2m.export.formats import open_predictor
 
-        self._classifier = open_classifier(folder)
+        self._classifier = open_predictor(folder)
 
     def answer(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         return [label_answer(p) for p in self._classifier.predict(texts)]

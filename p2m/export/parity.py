@@ -64,7 +64,7 @@ def compare(
     return Parity(
         n=len(rows),
         equal=sum(b.label == a.label for b, a in pairs),
-        largest_difference=max(abs(b.probs[x] - a.probs[x]) for b, a in pairs for x in labels),
+        largest_difference=max(abs(b.probs[x] - a.probs[x]) for b, a in pairs if b.probs and a.probs for x in labels),
         before=interval(metric, golds, [b.label for b in before], labels=labels),
         after=interval(metric, golds, [a.label for a in after], labels=labels),
     )

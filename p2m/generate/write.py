@@ -103,7 +103,7 @@ async def write_rows(
     for i in range(-(-n // each)):
         label = labels[i % len(labels)]
         rng = random.Random(f"{seed} {i} {label} {brief}")
-        calls.append(partial(_ask, teacher, head, label, each, brief, _tokens_an_input(shown), subjects, rng))
+        calls.append(partial(_ask, teacher, head, label, each, brief, tokens_an_input(shown), subjects, rng))
         wanted.append(label)
 
     done = 0
@@ -127,16 +127,9 @@ async def write_rows(
     for label, reply in zip(wanted, replies, strict=True):
         if isinstance(reply, Exception):
             continue
-        texts = _read_list(reply, "inputs")
-        if texts is None:
-            unusable["not_json"] += each
-            continue
-        for text in texts[:each]:
-            problem = _problem(text)
-            if problem:
-                unusable[problem] += 1
-            else:
-                rows.append(Row(text, label, "generated", meta={"brief": brief} if brief else {}))
+        texts, problems = read_inputs(reply, each)
+        unusable.update(problems)
+        rows += [Row(text, label, "generated", meta={"brief": brief} if brief else {}) for text in texts]
     return Written(rows[:n], len(calls) * each, dict(unusable))
 
 
@@ -158,6 +151,13 @@ async def _ask(
         style=rng.choice(STYLES),
         brief=brief,
     )
+    return await ask_for_inputs(teacher, head, prompt, n, tokens_an_input, rng)
+
+
+async def ask_for_inputs(
+    teacher: ChatModel, head: Prompt, prompt: Prompt, n: int, tokens_an_input: int, rng: random.Random
+) -> Reply:
+    """One call for ``n`` inputs. ``head`` is the system's words, the same for every call."""
     return await teacher.chat(
         [{"role": "system", "content": head.text}, {"role": "user", "content": prompt.text}],
         max_tokens=n * tokens_an_input,
@@ -168,7 +168,17 @@ async def _ask(
     )
 
 
-def _tokens_an_input(examples: Sequence[Example]) -> int:
+def read_inputs(reply: Reply, n: int) -> tuple[list[str], Counter[str]]:
+    """The usable inputs of a reply, and how many of ``n`` are not, by reason."""
+    texts = _read_list(reply, "inputs")
+    if texts is None:
+        return [], Counter(not_json=n)
+    problems = [_problem(text) for text in texts[:n]]
+    usable = [text for text, problem in zip(texts, problems, strict=False) if problem is None]
+    return usable, Counter(problem for problem in problems if problem)
+
+
+def tokens_an_input(examples: Sequence[Example]) -> int:
     """Room for an input three times the longest example."""
     longest = max((len(e.input) for e in examples), default=120)
     return min(400, max(60, longest))

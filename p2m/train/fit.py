@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from p2m.evaluate.metrics import score
 from p2m.rows import Row
 from p2m.train.batching import token_batches
+from p2m.train.clock import Clock, OnProgress
 from p2m.train.heads import fit_head
-from p2m.train.recipe import Epoch, Progress, Recipe, TrainResult, better
+from p2m.train.recipe import Epoch, Recipe, TrainResult, better
 from p2m.train.runtime import autocast
 from p2m.train.student import Student
 from p2m.train.targets import row_weights, soft_targets, unbalanced
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-PROGRESS_SECONDS = 0.5
 # Cutting one text in a hundred buys batches that are not stretched by it.
 LENGTH_PERCENTILE = 99
 LONGEST = 256
@@ -34,8 +34,6 @@ GRADIENT_NORM = 1.0
 # A start for the head needs no more.
 HEAD_ROWS = 512
 HEAD_ROWS_A_LABEL = 8
-
-OnProgress = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,7 @@ def _loop(
     plan = [
         token_batches(lengths, recipe.batch_tokens, rows=recipe.batch_for(len(lengths)), rng=rng) for _ in range(epochs)
     ]
-    clock = _Clock(steps=sum(map(len, plan)), epochs=epochs, tell=on_progress)
+    clock = Clock(steps=sum(map(len, plan)), epochs=epochs, tell=on_progress)
     warm = max(1, round(recipe.warmup * clock.steps))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda s: min((s + 1) / warm, max(0.0, (clock.steps - s) / max(1, clock.steps - warm)))
@@ -159,33 +157,6 @@ def _loop(
             break
     module.load_state_dict(kept)
     return _Loop(clock.examples_per_second, time.monotonic() > deadline)
-
-
-@dataclass
-class _Clock:
-    """Counts training steps and their time, validation left out, and tells of them now and then."""
-
-    steps: int
-    epochs: int
-    tell: OnProgress
-    done: int = 0
-    examples: int = 0
-    seconds: float = 0.0
-    told: float = 0.0
-
-    @property
-    def examples_per_second(self) -> float:
-        return self.examples / max(self.seconds, 1e-9)
-
-    def step(self, epoch: int, examples: int, seconds: float, loss: float, history: list[Epoch]) -> None:
-        self.done, self.examples, self.seconds = self.done + 1, self.examples + examples, self.seconds + seconds
-        now = time.monotonic()
-        if now - self.told < PROGRESS_SECONDS and self.done < self.steps:
-            return
-        self.told = now
-        eta = self.seconds / self.done * (self.steps - self.done)
-        last = history[-1].validation if history else None
-        self.tell(Progress(self.done, self.steps, epoch, self.epochs, loss, last, self.examples_per_second, eta))
 
 
 def _optimizer(recipe: Recipe, student: Student) -> torch.optim.Optimizer:

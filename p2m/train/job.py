@@ -41,17 +41,13 @@ def read_recipe(folder: Path) -> Recipe:
 
 def run(folder: Path) -> None:
     """Train, save, predict the validation rows with what was saved."""
-    from p2m.evaluate.predict import Predictor, write_predictions
-    from p2m.train.fit import train
-    from p2m.train.student import Student
+    from p2m import kinds
+    from p2m.evaluate.predict import load_predictor, write_predictions
 
     recipe = read_recipe(folder)
     rows, validation = read_rows(folder / "train.jsonl"), read_rows(folder / "validation.jsonl")
-    student = Student(Path(recipe.base), recipe.labels)
-    result = train(recipe, student, rows, validation, _tell)
-    student.save(folder / "model")
-    del student
-    predictions = Predictor(folder / "model").predict([row.input for row in validation])
+    result = kinds.named(recipe.kind).train(recipe, rows, validation, folder / "model", _tell)
+    predictions = load_predictor(folder / "model").predict([row.input for row in validation])
     write_predictions(folder / "validation_predictions.jsonl", predictions)
     write_atomic(folder / "result.json", json.dumps(asdict(result), indent=1))
 

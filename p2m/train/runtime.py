@@ -41,11 +41,39 @@ def has_fast_bf16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def autocast() -> Any:
+def autocast(where: str = "cpu") -> Any:
     """A context in which matrix products run in bf16, where that is faster; otherwise one that does nothing."""
     import torch
 
+    if where == "cuda":
+        return torch.autocast("cuda", dtype=torch.bfloat16, enabled=torch.cuda.is_bf16_supported())
     return torch.autocast("cpu", dtype=torch.bfloat16, enabled=has_fast_bf16())
+
+
+@cache
+def is_cuda() -> bool:
+    """Whether generators train and answer on a GPU here. Encoders are small: they stay on the CPU."""
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def device() -> str:
+    """Where generators run."""
+    return "cuda" if is_cuda() else "cpu"
+
+
+def memory_available() -> int:
+    """Bytes that a training may take now: of the GPU, else of the machine; plenty where nobody tells."""
+    import torch
+
+    if is_cuda():
+        return int(torch.cuda.mem_get_info()[0])
+    try:
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return 1 << 62
 
 
 @cache
@@ -104,7 +132,7 @@ def load_model(folder: Path, auto_class: str, **kwargs: Any) -> Any:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether this is how Python or torch says that an allocation failed."""
-    return isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
+    return isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error) or "CUDA out of memory" in str(error)
 
 
 def _first_line(error: BaseException) -> str:

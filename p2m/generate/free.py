@@ -1,0 +1,147 @@
+"""The teacher for answers that are no labels: it writes inputs, then answers them few-shot at temperature 0."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from p2m.errors import BudgetExceeded, ProviderError
+from p2m.generate.label import LONGEST_TEXT, shots
+from p2m.generate.write import PER_CALL, Written, ask_for_inputs, find_subjects, read_inputs, tokens_an_input
+from p2m.prompts import render
+from p2m.rows import Row
+from p2m.task.spec import Example, TaskSpec
+
+if TYPE_CHECKING:
+    from p2m.llm.client import ChatModel
+    from p2m.llm.reply import Reply
+
+# What a style is for a classifier's inputs (p2m.generate.write), without a label to be near or far from.
+STYLES = (
+    "short and blunt",
+    "long, with details",
+    "casual, with a typo or two",
+    "formal",
+    "plain and ordinary",
+    "with names or numbers",
+    "unusual, yet something people do ask for",
+    "two things in one",
+)
+SECOND_OPINION = 0.7
+"""Temperature of a second answer to the same text."""
+LONGEST_ANSWER = 400
+Read = Callable[[str], str | None]
+
+
+async def write_inputs(
+    task: TaskSpec,
+    teacher: ChatModel,
+    *,
+    n: int,
+    brief: str = "",
+    examples: Sequence[Example] | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Written:
+    """About ``n`` new inputs, as rows whose output is still empty. Raises as ``p2m.generate.write.write_rows``."""
+    shown = task.examples if examples is None else examples
+    subjects = await find_subjects(task, teacher, seed)
+    head = render("write_free_system", instruction=task.instruction, examples=shots(shown))
+    each = min(PER_CALL, n)
+    calls = []
+    for i in range(-(-n // each)):
+        rng = random.Random(f"{seed} {i} {brief}")
+        prompt = render(
+            "write_free_inputs",
+            n=each,
+            subjects=rng.sample(subjects, min(3, len(subjects))),
+            style=rng.choice(STYLES),
+            brief=brief,
+        )
+        calls.append(partial(ask_for_inputs, teacher, head, prompt, each, tokens_an_input(shown), rng))
+    replies = await _all(calls, teacher, "wrote nothing", each, n, progress, stop)
+    rows: list[Row] = []
+    unusable: Counter[str] = Counter()
+    if failed := sum(reply is None for reply in replies):
+        unusable["call_failed"] = failed * each
+    for reply in replies:
+        if reply is not None:
+            texts, problems = read_inputs(reply, each)
+            unusable.update(problems)
+            rows += [Row(text, "", "generated", meta={"brief": brief} if brief else {}) for text in texts]
+    return Written(rows[:n], len(calls) * each, dict(unusable))
+
+
+async def answer_texts(
+    texts: Sequence[str],
+    task: TaskSpec,
+    teacher: ChatModel,
+    *,
+    examples: Sequence[Example] | None = None,
+    schema: dict[str, Any] | None = None,
+    read: Read = lambda text: text.strip() or None,
+    again: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> list[str | None]:
+    """The teacher's answer to each text, few-shot with ``examples`` (default: the task's).
+
+    ``schema`` (JSON Schema) constrains the reply and ``read`` makes the answer of it, None for one of no use. ``again``
+    asks for a second opinion: at temperature 0.7, the examples in another order. Raises as
+    ``p2m.generate.label.label_texts``.
+    """
+    shown = shots(task.examples if examples is None else examples)
+    system = render("answer_system", instruction=task.instruction, schema=schema is not None)
+    messages: list[dict[str, Any]] = [{"role": "system", "content": system.text}]
+    for example in reversed(shown) if again else shown:
+        messages.append({"role": "user", "content": example.input})
+        messages.append({"role": "assistant", "content": example.output})
+    options: dict[str, Any] = {"max_tokens": longest_answer(shown), "prompt": system.hash, "schema": schema}
+    options |= {"temperature": SECOND_OPINION, "seed": 1} if again else {"temperature": 0.0}
+    calls = [
+        partial(teacher.chat, [*messages, {"role": "user", "content": text[:LONGEST_TEXT]}], **options)
+        for text in texts
+    ]
+    replies = await _all(calls, teacher, "answered nothing", 1, len(texts), progress, stop)
+    return [None if reply is None else read(reply.text) for reply in replies]
+
+
+def longest_answer(examples: Sequence[Example]) -> int:
+    """Tokens for an answer up to three times the longest example's; a token is seldom shorter than two characters."""
+    longest = max((len(e.output.encode()) for e in examples), default=LONGEST_ANSWER)
+    return min(LONGEST_ANSWER, max(24, 3 * longest // 2))
+
+
+async def _all(
+    calls: Sequence[Callable[[], Any]],
+    teacher: ChatModel,
+    nothing: str,
+    each: int,
+    n: int,
+    progress: Callable[[int, int], None] | None,
+    stop: Callable[[], bool],
+) -> list[Reply | None]:
+    """The replies in order, None for a call that failed alone or was not made."""
+    from p2m.llm.parallel import Stopped, many
+
+    done = 0
+
+    def count(_: int, __: object) -> None:
+        nonlocal done
+        done += each
+        if progress:
+            progress(min(n, done), n)
+
+    replies = await many(calls, limit=teacher.concurrency, on_done=count, stop=stop)
+    failures = [r for r in replies if isinstance(r, Exception) and not isinstance(r, Stopped)]
+    refused = next((f for f in failures if isinstance(f, BudgetExceeded)), None)
+    answered = [r for r in replies if not isinstance(r, Exception)]
+    if refused and not answered:
+        raise refused
+    if failures and not answered:
+        raise ProviderError(f"the teacher {nothing}: {failures[0]}")
+    return [None if isinstance(r, Exception) else r for r in replies]

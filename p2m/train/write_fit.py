@@ -1,0 +1,209 @@
+"""Train a generator: answers by cross-entropy, token by token, its prompts only read.
+
+The loss of a step is the mean over the answers' tokens, whatever batch they are in. Weights end as those that were best
+on validation: by the metric of greedy answers to a sample, then by the loss on all of it.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from p2m.errors import ToolFailure
+from p2m.evaluate.generator import greedy
+from p2m.evaluate.metrics import score
+from p2m.rows import Row
+from p2m.train.batching import token_batches
+from p2m.train.clock import Clock, OnProgress
+from p2m.train.formats import IGNORED, Tokens
+from p2m.train.recipe import FEW, Epoch, Recipe, TrainResult, better
+from p2m.train.runtime import autocast, device, is_cuda, memory_available
+from p2m.train.writer import Writer
+
+if TYPE_CHECKING:
+    import torch
+
+GRADIENT_NORM = 1.0
+# Greedy answers cost about as much as training on the same rows; a sample is enough to rank epochs by.
+SAMPLED_ROWS = 48
+# Bytes of activations that a token leaves for the backward pass in each layer, for each unit of hidden size (bf16).
+ACTIVATION_BYTES = 34
+
+
+def train(
+    recipe: Recipe, writer: Writer, rows: Sequence[Row], validation: Sequence[Row], on_progress: OnProgress
+) -> tuple[TrainResult, int]:
+    """Train ``writer``; also the tokens of the longest answer learnt.
+
+    The same recipe, rows and number of cores give the same weights on a CPU, unless ``recipe.seconds`` ends it. Rows
+    whose answer is too long to learn whole are left out and counted. Raises ``ValueError`` for no rows, ``ToolFailure``
+    where none is left.
+    """
+    import torch
+
+    if not rows or not validation:
+        raise ValueError("training needs rows and validation rows")
+    began = time.monotonic()
+    torch.manual_seed(recipe.seed)
+    if not is_cuda():
+        torch.use_deterministic_algorithms(True)
+    tokens = writer.tokens(rows)
+    data = [t for t in tokens if len(t.answer) <= writer.longest_answer]
+    if not data:
+        raise ToolFailure("invalid_args", f"every answer is longer than {writer.longest_answer} tokens")
+    longest_answer = max(len(t.answer) for t in data)
+    trained = writer.prepare(recipe.method)
+    judge = _Judge(recipe, writer, validation, longest_answer)
+    loop = _loop(recipe, writer, trained, data, judge, on_progress, began)
+    best = max(loop.history, key=lambda e: (e.validation, -e.validation_loss, -e.epoch))
+    result = TrainResult(
+        epochs=tuple(loop.history),
+        best_epoch=best.epoch,
+        rows=len(data),
+        truncated=sum(t.cut for t in data),
+        max_length=writer.longest_prompt,
+        weighted=False,
+        parameters_m=sum(p.numel() for p in writer.model.parameters()) / 1e6,
+        out_of_time=loop.out_of_time,
+        examples_per_second=loop.clock.examples_per_second,
+        seconds=time.monotonic() - began,
+        cut_answers=len(rows) - len(data),
+        tokens_per_second=loop.tokens / max(loop.clock.seconds, 1e-9),
+    )
+    return result, longest_answer
+
+
+def epochs_for(recipe: Recipe, rows: int) -> int:
+    """Epochs at most; early stopping ends it sooner."""
+    if recipe.epochs is not None:
+        return recipe.epochs
+    return 8 if rows <= FEW else 4 if rows <= 2000 else 3
+
+
+@dataclass(frozen=True)
+class _Loop:
+    history: list[Epoch]
+    clock: Clock
+    tokens: int
+    out_of_time: bool
+
+
+def _loop(
+    recipe: Recipe,
+    writer: Writer,
+    trained: list[Any],
+    data: list[Tokens],
+    judge: _Judge,
+    on_progress: OnProgress,
+    began: float,
+) -> _Loop:
+    import torch
+
+    rng, epochs = random.Random(recipe.seed), epochs_for(recipe, len(data))
+    lengths = [len(t) for t in data]
+    # Small batches teach more a row: with 300 rows steps are what is short, not rows a step.
+    rows_a_batch = 8 if len(data) <= FEW else 16
+    plan = [token_batches(lengths, recipe.batch_tokens, rows=rows_a_batch, rng=rng) for _ in range(epochs)]
+    _spare_memory(writer, max(len(b) * max(lengths[i] for i in b) for b in plan[0]))
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for p in trained if p.ndim >= 2], "weight_decay": recipe.weight_decay},
+            {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+        ],
+        lr=recipe.learning_rate,
+        fused=True,
+    )
+    clock = Clock(steps=sum(map(len, plan)), epochs=epochs, tell=on_progress)
+    warm = max(1, round(recipe.warmup * clock.steps))
+    left = recipe.seconds if recipe.seconds is not None else float("inf")
+    history = [judge.epoch(0, None)]
+    best, kept = history[0], _copy(trained)
+    tokens = 0
+    for epoch, batches in enumerate(plan, 1):
+        writer.model.train()
+        losses = []
+        for batch in batches:
+            start = time.monotonic()
+            done = clock.done / clock.steps
+            if recipe.seconds is not None:
+                # Where the time will not do for all steps, the rate falls with it: the last steps should be small.
+                done = max(done, (start - began) / left)
+            rise = (clock.done + 1) / warm
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.learning_rate * max(0.0, min(rise, (1 - done) / (1 - recipe.warmup)))
+            loss = _loss(writer, [data[i] for i in batch])
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(trained, GRADIENT_NORM)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            losses.append(float(loss.detach()))
+            tokens += sum(lengths[i] for i in batch)
+            clock.step(epoch, len(batch), time.monotonic() - start, losses[-1], history)
+            if time.monotonic() - began > left:
+                break
+        history.append(judge.epoch(epoch, sum(losses) / len(losses)))
+        if better(history[-1], best):
+            best, kept = history[-1], _copy(trained)
+        if time.monotonic() - began > left or epoch - best.epoch >= recipe.patience:
+            break
+    with torch.no_grad():
+        for parameter, weight in zip(trained, kept, strict=True):
+            parameter.copy_(weight)
+    return _Loop(history, clock, tokens, time.monotonic() - began > left)
+
+
+def _loss(writer: Writer, rows: Sequence[Tokens], reduction: str = "mean") -> torch.Tensor:
+    import torch
+
+    batch = {name: values.to(device()) for name, values in writer.format.batch(rows).items()}
+    with autocast(device()):
+        logits, labels = writer.format.logits(writer.model, batch)
+    taught = labels != IGNORED
+    return torch.nn.functional.cross_entropy(logits[taught].float(), labels[taught], reduction=reduction)
+
+
+def _spare_memory(writer: Writer, widest: int) -> None:
+    """Recompute activations in the backward pass (a third more work) where the widest batch's would not fit."""
+    config = writer.model.config
+    layers, hidden = getattr(config, "num_hidden_layers", 12), getattr(config, "hidden_size", 768)
+    if widest * layers * hidden * ACTIVATION_BYTES > memory_available() / 2:
+        writer.model.gradient_checkpointing_enable({"use_reentrant": False})
+        writer.model.enable_input_require_grads()
+
+
+class _Judge:
+    """Scores the student on validation, for early stopping."""
+
+    def __init__(self, recipe: Recipe, writer: Writer, validation: Sequence[Row], longest_answer: int) -> None:
+        self._recipe, self._writer = recipe, writer
+        self._tokens = [t for t in writer.tokens(validation) if len(t.answer) <= writer.longest_answer]
+        chosen = sorted(random.Random(0).sample(range(len(validation)), min(SAMPLED_ROWS, len(validation))))
+        self._sample = [validation[i] for i in chosen]
+        self._prompts = [writer.format.prompt(row.input, writer.longest_prompt)[0] for row in self._sample]
+        self._most = min(writer.longest_answer, 2 * longest_answer)
+
+    def epoch(self, number: int, loss: float | None) -> Epoch:
+        said = greedy(
+            self._writer.model, self._writer.format, self._prompts, self._most, ends=[self._writer.format.end]
+        )
+        also = [row.meta.get("also", ()) for row in self._sample]
+        value = score(self._recipe.metric, [r.output for r in self._sample], [a.text for a in said], also=also)
+        return Epoch(number, loss, value, self._loss())
+
+    def _loss(self) -> float:
+        """Mean over the answers' tokens of all validation rows."""
+        import torch
+
+        self._writer.model.eval()
+        total, taught = 0.0, sum(len(t.answer) for t in self._tokens)
+        with torch.inference_mode():
+            for batch in token_batches([len(t) for t in self._tokens], self._recipe.batch_tokens):
+                total += float(_loss(self._writer, [self._tokens[i] for i in batch], "sum"))
+        return total / taught if taught else float("inf")
+
+
+def _copy(parameters: Sequence[Any]) -> list[torch.Tensor]:
+    return [p.detach().clone() for p in parameters]
