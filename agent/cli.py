@@ -87,6 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--seed", type=int, default=0, metavar="N", help="of every random choice (default: 0)")
     run.add_argument("--ask", action="store_true", help="let the planner ask you a question or two")
     _budget(run)
+    _approval(run)
     _data_rules(run)
     run.add_argument("--json", action="store_true", help="events as JSON lines on standard output")
 
@@ -98,6 +99,21 @@ def build_parser() -> argparse.ArgumentParser:
     runs = command("runs", "list the runs: task, status, best score and interval, spend, time")
     runs.add_argument("--dir", default=None, metavar="DIR", help="where to look (default: runs, or P2M_RUNS)")
     runs.add_argument("--json", action="store_true", help="one JSON object a run")
+
+    tell = command(
+        "tell",
+        "say something to a run that works in another process: the planner reads it at its next turn",
+        "examples:\n  p2m tell runs/question-type 'shorter questions, please'\n"
+        "  p2m tell runs/question-type --stop\n  p2m tell runs/question-type --target 0.8 --budget-minutes 40",
+    )
+    tell.add_argument("run", metavar="RUN", help="a run's folder or name")
+    tell.add_argument("text", nargs="?", metavar="TEXT", help="a message")
+    tell.add_argument("--pause", action="store_true", help="wait before the next step")
+    tell.add_argument("--go-on", action="store_true", help="end the pause")
+    tell.add_argument("--skip", action="store_true", help="cancel the tool call that runs now; the run goes on")
+    tell.add_argument("--stop", action="store_true", help="end after the present step, with the best student so far")
+    tell.add_argument("--target", metavar="'METRIC>=X'", help="another target")
+    _budget(tell)
 
     log = command("log", "show the tool-call log of a run: why, what, result, seconds, spend")
     log.add_argument("run", metavar="RUN", help="a run's folder or name")
@@ -208,6 +224,20 @@ def _budget(parser: argparse.ArgumentParser, counted: str = "in all") -> None:
     group.add_argument("--budget-usd", metavar="X", help="dollars")
     group.add_argument("--budget-tokens", metavar="N", help="LLM tokens, in and out")
     group.add_argument("--budget-steps", metavar="N", help="tool calls that a planner may make")
+
+
+def _approval(parser: argparse.ArgumentParser, default: str = "auto") -> None:
+    group = parser.add_argument_group(
+        "approval of single calls (an estimate, made before the call; the budget holds too)"
+    )
+    group.add_argument(
+        "--approve",
+        choices=("ask", "auto", "never"),
+        default=default,
+        help=f"ask before a call that may spend or download more than the limits below, or refuse it (default: {default})",
+    )
+    group.add_argument("--approve-above-usd", metavar="X", help="dollars (default: 0.25); an unknown price is above")
+    group.add_argument("--approve-above-mb", metavar="N", help="megabytes of download (default: 100)")
 
 
 def _data_rules(parser: argparse.ArgumentParser) -> None:

@@ -94,7 +94,7 @@ def summary(path: Path) -> RunRow:
     test = (state.delivery or {}).get("test")
     best = state.workspace.best
     score = test or (best.score.__dict__ if best else None)
-    status = state.ended.status if state.ended else ("running" if _is_held(path) else "interrupted")
+    status = state.ended.status if state.ended else ("running" if is_held(path) else "interrupted")
     return RunRow(
         run=path.name,
         task=state.task.name,
@@ -110,7 +110,7 @@ def summary(path: Path) -> RunRow:
     )
 
 
-def _is_held(path: Path) -> bool:
+def is_held(path: Path) -> bool:
     """Whether a process works on the run now."""
     import fcntl
 
