@@ -42,12 +42,17 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="p2m",
         description="Describe an NLP task, get a small model that does it, with an honest estimate of how good it is.",
-        epilog=f"start here:\n  p2m pull                 the embedded models, once (1.8 GB)\n"
+        epilog=f"start here:\n  p2m                      the app: say what you want, watch it work, steer it\n"
+        f"  p2m pull                 the embedded models, once (1.8 GB)\n"
         f"  p2m run TASK             a task file, a JSON task, or the task in words\n"
         f"  p2m predict RUN 'text'   use the model\n\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"p2m {__version__}")
+    parser.add_argument(
+        "--web", action="store_true", help="open the app in a browser of this machine (extra: p2m[web])"
+    )
+    parser.add_argument("--port", type=int, default=8700, metavar="N", help="of --web (default: 8700)")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     def command(name: str, help_text: str, epilog: str = "") -> argparse.ArgumentParser:
@@ -90,6 +95,24 @@ def build_parser() -> argparse.ArgumentParser:
     _approval(run)
     _data_rules(run)
     run.add_argument("--json", action="store_true", help="events as JSON lines on standard output")
+
+    chat = command(
+        "chat",
+        "open the app with these options; --plain: the same conversation as lines",
+        "examples:\n  p2m chat --planner policy --catalog ../shared/hub\n  p2m chat runs/question-type\n"
+        "  p2m chat --plain < words.txt",
+    )
+    chat.add_argument("run", nargs="?", metavar="RUN", help="a run to open, finished or at work")
+    chat.add_argument("--plain", action="store_true", help="lines instead of a screen: for a screen reader or a pipe")
+    chat.add_argument("--light", action="store_true", help="the light theme (Ctrl+T changes it)")
+    chat.add_argument("--out", metavar="DIR", help="with --plain: the run's folder (default: runs/NAME-DATE)")
+    chat.add_argument("--planner", default="auto", metavar="ENDPOINT", help="as for p2m run (default: auto)")
+    chat.add_argument("--teacher", default="auto", metavar="ENDPOINT", help="as for p2m run (default: auto)")
+    chat.add_argument("--catalog", metavar="DIR|hub", help="where datasets may be searched")
+    chat.add_argument("--seed", type=int, default=0, metavar="N", help="of every random choice (default: 0)")
+    chat.add_argument(
+        "--approve", choices=("ask", "auto", "never"), default="ask", help="calls that may cost much (default: ask)"
+    )
 
     resume = command("resume", "go on with a run after Ctrl-C, a crash or a spent budget")
     resume.add_argument("run", metavar="RUN", help="a run's folder or name")
@@ -234,7 +257,7 @@ def _approval(parser: argparse.ArgumentParser, default: str = "auto") -> None:
         "--approve",
         choices=("ask", "auto", "never"),
         default=default,
-        help=f"ask before a call that may spend or download more than the limits below, or refuse it (default: {default})",
+        help=f"ask before a call that may spend or download more than these limits, or refuse it (default: {default})",
     )
     group.add_argument("--approve-above-usd", metavar="X", help="dollars (default: 0.25); an unknown price is above")
     group.add_argument("--approve-above-mb", metavar="N", help="megabytes of download (default: 100)")
@@ -265,13 +288,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the return value is the exit code."""
     parser = build_parser()
     arguments = parser.parse_args(argv)
-    if arguments.command is None:
-        parser.print_help()
-        return 0
+    # The server of --web talks to the app through pipes and says so.
+    has_screen = "TEXTUAL_DRIVER" in os.environ or (sys.stdin.isatty() and sys.stdout.isatty())
+    if arguments.command is None and not arguments.web:
+        if not has_screen:
+            parser.print_help()
+            return 0
+        arguments = parser.parse_args(["chat"])
     try:
         from agent.commands import COMMANDS
 
-        code = COMMANDS[arguments.command](arguments)
+        code = COMMANDS[arguments.command or "web"](arguments)
         sys.stdout.flush()  # here, where a reader that has gone is no error
         return code
     except P2MError as error:

@@ -117,7 +117,8 @@ def read_reviews(value: list[dict[str, Any]]) -> list[Any]:
     """Raises ``TypeError`` or ``ValueError`` for what is no review."""
     from agent.events import Review
 
-    reviews = [Review(**{name: str(text) for name, text in one.items()}) for one in value]
+    words = [{name: str(text) for name, text in one.items()} for one in value]
+    reviews = [Review(**one) for one in words]  # type: ignore[arg-type]
     if any(r.verdict not in ("accept", "reject", "relabel") for r in reviews):
         raise ValueError("a verdict is accept, reject or relabel")
     return reviews

@@ -58,7 +58,7 @@ def _apply(
     if not judged and not rejected:
         return []
     removed = dict(Counter(info.removed) + Counter({REJECTED: len(rejected)}))
-    meta = {"of": info.handle, "removed": removed}
+    meta: dict[str, Any] = {"of": info.handle, "removed": removed}
     meta["removed_samples"] = samples([Removed(row, REJECTED) for row in rejected])
     updates = [{"dataset": asdict(_save(ctx, info, "rest", rest, removed, meta)), "replaces": [info.handle]}]
     if judged:
