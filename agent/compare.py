@@ -37,7 +37,8 @@ def compare(state: RunState, store: Store, first: str, second: str) -> list[Diff
         Difference(a.score.metric, _score(a), _score(b), f"{b.score.value - a.score.value:+.3f}"),
         Difference("seconds", f"{a.seconds:.0f}", f"{b.seconds:.0f}", f"{b.seconds - a.seconds:+.0f}"),
     ]
-    for label in sorted(set(a.per_label) & set(b.per_label), key=lambda name: b.per_label[name] - a.per_label[name]):
+    both = [label for label in a.per_label if label in b.per_label]
+    for label in sorted(both, key=lambda name: b.per_label[name] - a.per_label[name]):
         before, after = a.per_label[label], b.per_label[label]
         lines.append(Difference(f"recall of {label}", f"{before:.2f}", f"{after:.2f}", f"{after - before:+.2f}"))
     return lines

@@ -96,8 +96,9 @@ class P2MApp(App[int]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Every action that a key has is in the palette too."""
         seen = set()
-        for _, binding, enabled, tooltip in screen.active_bindings.values():
-            if enabled and binding.description and binding.action not in seen and "." not in binding.action:
+        for node, binding, enabled, tooltip in screen.active_bindings.values():
+            ours = isinstance(node, Screen | App)
+            if ours and enabled and binding.description and binding.action not in seen and "." not in binding.action:
                 seen.add(binding.action)
                 keys = f"key: {self.get_key_display(binding)}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
@@ -34,15 +34,20 @@ class HelpScreen(ModalScreen[None]):
 
     def __init__(self, about: Screen[Any]) -> None:
         super().__init__()
-        lines = [Content(ABOUT.get(type(about).__name__, "p2m: describe a task, get a model.")), Content("")]
+        about_it = ABOUT.get(type(about).__name__, "p2m: describe a task, get a model.")
+        lines = [Content(about_it), Content("Ctrl+P opens the palette: every action by its name."), Content("")]
         seen = set()
-        for _, binding, enabled, _tooltip in about.active_bindings.values():
-            if enabled and binding.description and (binding.key, binding.action) not in seen:
+        for node, binding, enabled, _tooltip in about.active_bindings.values():
+            if (
+                isinstance(node, Screen | App)
+                and enabled
+                and binding.description
+                and (binding.key, binding.action) not in seen
+            ):
                 seen.add((binding.key, binding.action))
                 lines.append(
                     Content.assemble((f"{binding.key.replace('question_mark', '?'):<16}", "bold"), binding.description)
                 )
-        lines += [Content(""), Content("Ctrl+P opens the palette: every action by its name.")]
         self._lines = Content("\n").join(lines)
 
     def compose(self) -> ComposeResult:

@@ -73,7 +73,7 @@ class LogScreen(Screen[None]):
             what = f"{short_arguments(entry.arguments, 60)}  {entry.result}".strip()
             table.add_row(
                 cell(entry.step),
-                cell(WHO[entry.by]),
+                cell(entry.by),
                 cell(entry.tool or "malformed turn", 24),
                 cell(entry.error or entry.status, 16, status),
                 cell(duration(entry.seconds) if entry.seconds else ""),

@@ -51,7 +51,7 @@ class WorkScreen(Screen[None]):
         Binding("f8", "cancel", "Cancel"),
         Binding("f9", "change", "Goal"),
         Binding("escape", "back", "Back", show=False),
-        Binding("ctrl+x", "skip", "Skip this call", show=False),
+        Binding("f10", "skip", "Skip this call", show=False),
         Binding("ctrl+g", "resume", "Go on with a run that stopped", show=False),
         Binding("ctrl+up", "faster", "Replay twice as fast", show=False),
         Binding("ctrl+down", "slower", "Replay half as fast", show=False),
