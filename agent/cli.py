@@ -296,9 +296,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         arguments = parser.parse_args(["chat"])
     try:
-        from agent.commands import COMMANDS
-
-        code = COMMANDS[arguments.command or "web"](arguments)
+        command = arguments.command or "web"
+        if command in ("chat", "web"):
+            from agent.front import COMMANDS
+        else:
+            from agent.commands import COMMANDS
+        code = COMMANDS[command](arguments)
         sys.stdout.flush()  # here, where a reader that has gone is no error
         return code
     except P2MError as error:

@@ -62,25 +62,6 @@ def run(args: argparse.Namespace) -> int:
     return _drive(parts_for(run_dir, settings, task=task, ask=ask, approve=_approve), args.json)
 
 
-def chat(args: argparse.Namespace) -> int:
-    if args.plain:
-        from agent.plain_chat import main
-
-        return main(args)
-    if not (sys.stdout.isatty() or "TEXTUAL_DRIVER" in os.environ):
-        raise BadInput("the app needs a terminal", where="p2m chat", fix="Without one: p2m chat --plain")
-    run_dir = find_run(args.run) if args.run else None
-    from agent.tui.app import open_app
-
-    return open_app(args, run_dir)
-
-
-def web(args: argparse.Namespace) -> int:
-    from agent.tui.web import serve
-
-    return serve(args.port)
-
-
 def resume(args: argparse.Namespace) -> int:
     from agent.budget import used
     from agent.session import parts_for, quiet_libraries, read_limits
@@ -386,8 +367,6 @@ def doctor(args: argparse.Namespace) -> int:
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": run,
-    "chat": chat,
-    "web": web,
     "resume": resume,
     "runs": runs,
     "tell": tell,

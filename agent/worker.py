@@ -32,6 +32,7 @@ def order(*, task: Any = None, settings: Any = None, new_budget: dict[str, Any] 
 
 def main(argv: Sequence[str]) -> int:
     """Work on the run to its end; the exit codes are those of ``p2m run``. SIGTERM cancels it at once."""
+    os.nice(10)  # training takes all cores: the app, which answers keys, goes first
     run_dir, asked = Path(argv[0]), json.loads(sys.stdin.readline())
     try:
         return asyncio.run(_work(run_dir, asked))

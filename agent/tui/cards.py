@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
 
 from textual import on
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Collapsible, Markdown, Static
+from textual.widgets._collapsible import CollapsibleTitle
 
 from agent.events import ToolProgress
 from agent.plain import duration, one_line, price, short_arguments
@@ -33,7 +33,7 @@ class ToolCard(Collapsible):
         self._since = time.monotonic()
         self._filled = False
         super().__init__(title="", collapsed=not call.error)
-        self.title = self._headline()  # type: ignore[assignment]
+        self._title.set_reactive(CollapsibleTitle.label, self._headline())
 
     def compose(self) -> ComposeResult:
         yield self._title
@@ -41,23 +41,32 @@ class ToolCard(Collapsible):
 
     def on_mount(self) -> None:
         self.set_class(bool(self.call.error), "-failed")
+        self.set_class(not self.call.finished, "-open")
         if not self.collapsed:
             self._fill()
 
     def show_progress(self, progress: ToolProgress) -> None:
         self.progress = progress
-        self.title = self._headline()  # type: ignore[assignment]
+        self._retitle(layout=False)
 
     def tick(self) -> None:
         """Time goes by."""
         if not self.call.finished:
-            self.title = self._headline()  # type: ignore[assignment]
+            self._retitle(layout=False)
+
+    def _retitle(self, layout: bool) -> None:
+        """While it works a title keeps its two lines: laying out the whole screen for each would keep keys waiting."""
+        title = self._title
+        title.set_reactive(CollapsibleTitle.label, self._headline())
+        symbol = title.collapsed_symbol if self.collapsed else title.expanded_symbol
+        title.update(Content.assemble(symbol, " ", title.label), layout=layout)
 
     def finish(self, call: Call) -> None:
         """Folded when done, opened on failure."""
         self.call, self._filled = call, False
-        self.title = self._headline()  # type: ignore[assignment]
         self.set_class(bool(call.error), "-failed")
+        self.remove_class("-open")
+        self._retitle(layout=True)
         if call.error:
             self.collapsed = False
         if not self.collapsed:
@@ -118,7 +127,7 @@ class ToolCard(Collapsible):
             return [Content.assemble(Content.styled(said, "$text-error" if call.error else ""), tail)]
         took = duration(time.monotonic() - self._since)
         if self.progress is None:
-            return [Content.styled(took, "dim")]
+            return [Content.styled(took, "dim")]  # two lines from the start
         share = self.progress.fraction
         bar = f"{bar_of(share, BAR_CELLS)} {share:4.0%}  " if share is not None else ""
         return [Content.assemble((bar, "$text-accent"), one_line(self.progress.text, 120), (f"  {took}", "dim"))]
@@ -128,8 +137,3 @@ def bar_of(share: float, cells: int) -> str:
     """``####....``: characters that every terminal and screen reader has."""
     done = round(cells * min(1.0, max(0.0, share)))
     return "#" * done + "." * (cells - done)
-
-
-def waiting_words(data: dict[str, Any]) -> str:
-    """The question of an ``ask_user`` call."""
-    return one_line(data.get("question", ""), 300)

@@ -38,9 +38,11 @@ from agent.state import Call, RunState
 from agent.tui.cards import ToolCard
 from agent.tui.safe import line, markdown, text
 
-MOST_MOUNTED = 120
+MOST_MOUNTED = 60
 """Older entries are taken off the screen: the log has them all, and a key is answered as fast as in a new run."""
 PLANNER_CHARS = 1200
+MARKS = re.compile(r"[*_`#|\[>]|\n|^\s*[-+\d]", re.MULTILINE)
+"""What may be Markdown; words without it are drawn at a tenth of the cost."""
 
 
 class Words(Markdown):
@@ -191,7 +193,7 @@ class Feed(VerticalScroll):
             self.run_worker(self._words.settle(said), exclusive=False)
             self._words = None
         else:
-            fresh.append(Words(said))
+            fresh.append(Words(said) if MARKS.search(said) else Static(text(said), classes="words"))
         if event.malformed:
             fresh.append(Static(line(f"malformed turn: {event.malformed}", 300, "$text-warning"), classes="note"))
         return fresh

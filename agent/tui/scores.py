@@ -45,7 +45,8 @@ class Scores(VerticalScroll):
         self.show_results(state)
 
     def show_budget(self, state: RunState, seconds: float) -> None:
-        self.query_one("#budget", Static).update(budget(state, seconds))
+        """The clock goes on; the number of bars does not change by itself."""
+        self.query_one("#budget", Static).update(budget(state, seconds), layout=False)
 
     def show_results(self, state: RunState) -> None:
         width = min(64, max(30, (self.scrollable_content_region.width or 40) - 2))

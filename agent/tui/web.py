@@ -35,6 +35,9 @@ def serve(port: int, token: str | None = None) -> int:
             app.middlewares.append(gate(secret, port))
             return app
 
+        def initialize_logging(self) -> None:
+            """No line for each request; what goes wrong is still told."""
+
         async def on_startup(self, app: Any) -> None:
             print(f"p2m is at {self.public_url}/?token={secret}", flush=True)
             print("Who has this address can use it, on this machine only. Ctrl-C ends it.", flush=True)

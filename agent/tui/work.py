@@ -163,7 +163,8 @@ class WorkScreen(Screen[None]):
             return
         words = [self._status(), duration(self._seconds()), best_words(state)]
         left = Content.styled(one_line(state.task.name, 30), "bold")
-        self.query_one("#head", Static).update(Content.assemble(left, "  ", "  ·  ".join(words)))
+        said = Content.assemble(left, "  ", "  ·  ".join(words))
+        self.query_one("#head", Static).update(said, layout=False)
 
     def _status(self) -> str:
         assert self.state is not None
