@@ -1,4 +1,4 @@
-"""Headless Chromium through chromedriver's own protocol (W3C WebDriver): a package is not needed for these few calls."""
+"""Headless Chromium through the protocol of chromedriver (W3C WebDriver): these few calls need no package."""
 
 from __future__ import annotations
 
