@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,16 +15,30 @@ import pytest
 from agent import journal
 from agent.approval import Request
 from agent.controls import Controls
-from agent.events import Approved, Event, Paused, Review, ToolFinished, ToolStarted, UserSpoke
+from agent.events import (
+    Approved,
+    Event,
+    GoalChanged,
+    Paused,
+    Review,
+    RowsReviewed,
+    StopAsked,
+    ToolFinished,
+    ToolStarted,
+    UserSpoke,
+)
 from agent.loop import Parts, run
 from agent.planner import Turn, View
 from agent.planner_policy import PolicyPlanner
 from agent.runs import load_state
 from agent.settings import Approve, Settings
 from agent.state import RunState
+from agent.steer import FILE, Mailbox, send
+from p2m.errors import BadInput
 from p2m.rows import Row, provenance
 from p2m.store import Store
 from p2m.task.spec import Example, TaskSpec
+from tests.conftest import ROOT
 from tools.base import ToolContext, ToolResult, tool
 from tools.workspace import DataInfo
 
@@ -203,8 +219,6 @@ def test_skip_ends_the_child_process_and_the_run_goes_on(tmp_path: Path) -> None
     events = drive(parts(tmp_path, planner), on)
     assert finished(events).error == "cancelled" and finished(events, 1).error is None
     with pytest.raises(ProcessLookupError):
-        import os
-
         os.kill(int((tmp_path / "pid").read_text()), 0)
     assert not Controls().skip(), "nothing runs, nothing to skip"
 
@@ -340,3 +354,60 @@ def test_a_tail_reads_each_record_once_and_waits_for_whole_lines(tmp_path: Path)
     book.append(UserSpoke("three"))
     assert [r.event for r in tail.new()] == [UserSpoke("three")]
     book.close()
+
+
+def test_what_other_processes_send_is_heard_and_nonsense_is_not(tmp_path: Path) -> None:
+    book = journal.Journal(tmp_path)
+    send(tmp_path, say="before the mailbox was there")
+    controls = Controls()
+    box = Mailbox(tmp_path, controls)
+    for command in (
+        {"say": "hello"},
+        {"pause": True},
+        {"pause": False},
+        {"change": {"target": 0.7, "budget": {"minutes": 5, "unknown": 1}}},
+        {"review": [{"input": "a", "output": "good", "verdict": "reject"}]},
+        {"stop": True},
+    ):
+        send(tmp_path, **command)
+    nonsense = ("[]", "{", '{"say": 1, "stop": 2}', '{"change": {"target": 7}}', '{"review": [{"verdict": "burn"}]}')
+    assert not any(box.take(line) for line in (*nonsense, '{"approve": true}', '{"rm": "-rf"}'))
+    assert all(box.take(line) for line in box._new_lines())
+    assert controls.take() == [
+        UserSpoke("hello"),
+        Paused(True),
+        Paused(False),
+        GoalChanged(0.7, {"minutes": 5.0}),
+        RowsReviewed((Review("a", "good", "reject"),)),
+        StopAsked(),
+    ]
+    assert (tmp_path / FILE).stat().st_mode & 0o077 == 0, "nobody else may steer the run"
+    book.close()
+    with pytest.raises(BadInput, match="no process works on this run"):
+        send(tmp_path, say="is anybody there?")
+
+
+def test_p2m_tell_steers_a_run_in_another_process(tmp_path: Path) -> None:
+    tell = [sys.executable, "-m", "agent.cli", "tell", str(tmp_path / "run")]
+
+    def said(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*tell, *words], capture_output=True, text=True, cwd=ROOT, timeout=60)
+
+    given = parts(tmp_path / "run", Planned([("wait", {"seconds": 60}), ("write", {})]))
+    seen: list[Event] = []
+
+    async def whole() -> None:
+        ears = asyncio.create_task(Mailbox(given.run_dir, given.controls).listen())
+        async for event in run(given):
+            seen.append(event)
+            if isinstance(event, ToolStarted) and event.tool == "wait":
+                done = await asyncio.to_thread(said, "shorter", "--skip", "--target", "0.8")
+                assert done.returncode == 0, done.stderr
+        ears.cancel()
+
+    asyncio.run(asyncio.wait_for(whole(), 60))
+    assert UserSpoke("shorter") in seen and GoalChanged(0.8, {}) in seen
+    assert finished(seen).error == "cancelled"
+    late = said("too late")
+    assert late.returncode == 2 and len(late.stderr.splitlines()) == 1
+    assert said().returncode == 2, "nothing to tell"

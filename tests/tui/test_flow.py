@@ -103,3 +103,53 @@ async def test_from_words_to_a_delivered_model_and_trying_it(folder: Path) -> No
             assert "place" in text
     kinds = [type(r.event).__name__ for r in read(run_dir / "journal.jsonl")]
     assert kinds[0] == "RunStarted" and kinds[-1] == "RunEnded"
+
+
+@pytest.mark.slow
+async def test_cancel_ends_the_child_that_trains(folder: Path) -> None:
+    with FakeLLM(lambda request: script.answer(request.body)) as teacher:
+        async with running(planner="policy", teacher=teacher.endpoint) as pilot:
+            app = pilot.app
+            app.screen.query_one(Prompt).load_text(f"{WORDS} At least 100%.\n\n{examples()}")
+            await pilot.press("enter")
+            await until(pilot, "Is this the task?")
+            app.screen.query_one("#validation").value = str(held_out(folder))  # type: ignore[attr-defined]
+            app.screen.query_one("#approve").value = "auto"  # type: ignore[attr-defined]
+            await pilot.press("ctrl+s")
+            await until(pilot, "working: fine_tune", 300)
+            run_dir = str(app.screen.run_dir)  # type: ignore[attr-defined]
+            await until(pilot, lambda: any("p2m.train.job" in c for c in commands(run_dir)), 60)
+            await pilot.press("f8")
+            await until(pilot, lambda: not commands(run_dir), 30)
+
+
+def commands(run_dir: str) -> list[str]:
+    """The processes that have to do with the run."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if run_dir in command:
+            found.append(command)
+    return found
+
+
+async def test_leaving_while_a_run_works_asks_what_becomes_of_it(folder: Path, hanging: FakeLLM) -> None:
+    async with running(planner="policy", teacher=hanging.endpoint) as pilot:
+        app = pilot.app
+        app.screen.query_one(Prompt).load_text(f"{WORDS} At least 90%.\n\n{examples()}")
+        await pilot.press("enter")
+        await until(pilot, "Is this the task?")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: isinstance(app.screen, WorkScreen), 60)
+        await pilot.press("ctrl+q")
+        await until(pilot, "A run is still at work")
+        await pilot.press("escape")
+        assert app.is_running
+        await pilot.press("ctrl+q")
+        await until(pilot, "A run is still at work")
+        await pilot.press("c")
+        (worker,) = app.workers_started  # type: ignore[attr-defined]
+        await until(pilot, lambda: not worker.running, 30)
