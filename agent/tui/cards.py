@@ -42,6 +42,7 @@ class ToolCard(Collapsible):
     def on_mount(self) -> None:
         self.set_class(bool(self.call.error), "-failed")
         self.set_class(not self.call.finished, "-open")
+        self._retitle(layout=True)
         if not self.collapsed:
             self._fill()
 
@@ -57,9 +58,10 @@ class ToolCard(Collapsible):
     def _retitle(self, layout: bool) -> None:
         """While it works a title keeps its two lines: laying out the whole screen for each would keep keys waiting."""
         title = self._title
-        title.set_reactive(CollapsibleTitle.label, self._headline())
+        headline = self._headline()
+        title.set_reactive(CollapsibleTitle.label, headline)
         symbol = title.collapsed_symbol if self.collapsed else title.expanded_symbol
-        title.update(Content.assemble(symbol, " ", title.label), layout=layout)
+        title.update(Content.assemble(symbol, " ", headline), layout=layout)
 
     def finish(self, call: Call) -> None:
         """Folded when done, opened on failure."""

@@ -17,6 +17,7 @@ from agent.events import (
     ApprovalAsked,
     Approved,
     GoalChanged,
+    LLMSpend,
     Paused,
     PlannerSpoke,
     Retry,
@@ -109,7 +110,7 @@ class Feed(VerticalScroll):
         entries = 0
         while first > 0 and entries < MOST_MOUNTED // 2:
             first -= 1
-            entries += not isinstance(records[first].event, ToolProgress | ToolFinished)
+            entries += not isinstance(records[first].event, ToolProgress | ToolFinished | LLMSpend)
         self.pruned = sum(isinstance(r.event, ToolStarted | PlannerSpoke) for r in records[:first])
         self.show(records[first:], state)
 

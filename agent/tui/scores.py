@@ -10,7 +10,7 @@ from textual.message import Message
 from textual.widgets import DataTable, Static
 
 from agent.budget import used
-from agent.plain import duration, one_line
+from agent.plain import one_line
 from agent.state import RunState
 from agent.tui.cards import bar_of
 from agent.tui.curve import POINT, SPAN, curve
@@ -80,12 +80,9 @@ def budget(state: RunState, seconds: float) -> Content:
     for name, limit in state.limits.model_dump(exclude_none=True).items():
         share = spent[name] / limit if limit else 1.0
         style = "$text-warning" if share > 0.85 else "$text-accent"
-        shown = _amount(name, spent[name])
-        lines.append(
-            Content.assemble(
-                f"{UNITS.get(name, name):<8}", (bar_of(share, 12), style), f" {shown} of {_amount(name, float(limit))}"
-            )
-        )
+        shown = f"{_amount(name, spent[name])} of {_amount(name, float(limit))}"
+        words = f" {shown}{' min' if name == 'minutes' else ''}"
+        lines.append(Content.assemble(f"{UNITS.get(name, name):<8}", (bar_of(share, 12), style), words))
     price = state.spend.price
     lines.append(Content.styled(f"{state.spend.tokens:,} tokens, {price}", "dim"))
     return Content("\n").join(lines)
@@ -93,7 +90,7 @@ def budget(state: RunState, seconds: float) -> Content:
 
 def _amount(name: str, value: float) -> str:
     if name == "minutes":
-        return duration(value * 60)
+        return f"{value:.1f}".removesuffix(".0")
     return f"${value:.2f}" if name == "usd" else f"{value:,.0f}"
 
 

@@ -71,6 +71,7 @@ async def midway(app: P2MApp, pilot: Pilot[int], run: Path) -> None:
 
 
 async def answered(app: P2MApp, pilot: Pilot[int], text: str) -> None:
+    await pilot.pause(1.0)
     field = app.screen.query_one(Input)
     for _ in range(1200):
         await pilot.pause(0.1)

@@ -26,10 +26,12 @@ def options(**more: Any) -> argparse.Namespace:
 async def running(run_dir: Path | None = None, size: tuple[int, int] = LARGE, **more: Any) -> AsyncIterator[Pilot[int]]:
     app = P2MApp(options(**more), run_dir)
     async with app.run_test(size=size, notifications=True) as pilot:
-        yield pilot
-        for worker in app.workers_started:
-            worker.cancel()
-            await worker.process.wait()
+        try:
+            yield pilot
+        finally:  # a test that fails leaves no run behind
+            for worker in app.workers_started:
+                worker.cancel()
+                await worker.process.wait()
 
 
 def seen(pilot: Pilot[int]) -> str:
