@@ -131,8 +131,10 @@ class Feed(VerticalScroll):
             if card := self._cards.get(call_id):
                 card.show_progress(last)
         if fresh:
-            self._prune(len(fresh))
-            self.mount_all(fresh[-MOST_MOUNTED:])
+            never = max(0, len(fresh) - MOST_MOUNTED)
+            self.pruned += never
+            self._prune(len(fresh) - never)
+            self.mount_all(fresh[never:])
 
     def tick(self) -> None:
         for card in self._cards.values():

@@ -18,6 +18,7 @@ from agent.tui.safe import cell
 from tools.workspace import Experiment
 
 CURVE_HEIGHT = 11
+COLUMNS = {"": 3, "how": 7, "rows": 5, "score": 5, "interval": 9}
 UNITS = {"minutes": "time", "examples": "rows", "usd": "dollars", "tokens": "tokens", "llm_calls": "calls"}
 
 
@@ -35,9 +36,17 @@ class Scores(VerticalScroll):
         yield Static("", id="budget")
         yield Static("", id="curve")
         table: DataTable[object] = DataTable(id="experiments", cursor_type="row", zebra_stripes=True)
-        table.add_columns("", "how", "rows", "score", "interval")
+        for name, width in COLUMNS.items():
+            table.add_column(name, width=width)
         yield table
         yield Static("", id="data")
+
+    run_state: RunState | None = None
+
+    def on_resize(self) -> None:
+        """The curve is as wide as there is room, which is known only now."""
+        if self.run_state is not None:
+            self.show_results(self.run_state)
 
     def show(self, state: RunState, seconds: float) -> None:
         """``seconds`` is the clock, which runs ahead of the state's last event."""
@@ -49,7 +58,8 @@ class Scores(VerticalScroll):
         self.query_one("#budget", Static).update(budget(state, seconds), layout=False)
 
     def show_results(self, state: RunState) -> None:
-        width = min(64, max(30, (self.scrollable_content_region.width or 40) - 2))
+        self.run_state = state
+        width = min(64, max(30, (self.size.width or 42) - 3))
         self.query_one("#curve", Static).update(learning(state, width))
         self.query_one("#data", Static).update(data(state))
         table = self.query_one("#experiments", DataTable)

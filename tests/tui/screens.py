@@ -25,6 +25,7 @@ def options(**more: Any) -> argparse.Namespace:
 @asynccontextmanager
 async def running(run_dir: Path | None = None, size: tuple[int, int] = LARGE, **more: Any) -> AsyncIterator[Pilot[int]]:
     app = P2MApp(options(**more), run_dir)
+    app.animation_level = "none"
     async with app.run_test(size=size, notifications=True) as pilot:
         try:
             yield pilot
@@ -51,9 +52,14 @@ async def until(pilot: Pilot[int], true: str | Callable[[], bool], seconds: floa
         assert asyncio.get_running_loop().time() < deadline, f"waited for {true!r}, saw:\n{text}"
 
 
-def still(pilot: Pilot[int]) -> None:
-    """No blinking cursor: a picture must be the same each time."""
+async def settled(pilot: Pilot[int]) -> None:
+    """Nothing moves any more and no cursor blinks: a picture must be the same each time."""
     for field in pilot.app.screen.query(Input):
         field.cursor_blink = False
     for area in pilot.app.screen.query(TextArea):
         area.cursor_blink = False
+    last, same = "", 0
+    while same < 5:
+        await asyncio.sleep(0.15)
+        now = seen(pilot)
+        last, same = now, same + 1 if now == last else 0

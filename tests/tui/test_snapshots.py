@@ -18,7 +18,7 @@ from agent.tui.app import P2MApp
 from agent.tui.home import Prompt
 from agent.tui.work import open_run
 from tests.scripted_run import TASK, finished_run, unfinished_run
-from tests.tui.screens import LARGE, SMALL, options, still, until
+from tests.tui.screens import LARGE, SMALL, options, settled, until
 
 pytest.importorskip("pytest_textual_snapshot", reason="needs pytest-textual-snapshot: pip install -e '.[dev]'")
 DRAWN_WITH = "8.2.8"
@@ -46,7 +46,7 @@ async def card(pilot: Pilot[int]) -> None:
 async def work(pilot: Pilot[int]) -> None:
     pilot.app.push_screen(open_run(RUN))
     await until(pilot, "F5 try the model")
-    await pilot.pause(0.6)
+    await settled(pilot)
 
 
 def then(*keys: str, waits_for: str) -> Callable[[Pilot[int]], Awaitable[None]]:
@@ -63,7 +63,7 @@ async def scores(pilot: Pilot[int]) -> None:
     if pilot.app.size.width < 100:
         await pilot.press("f2")
     pilot.app.screen.query_one(DataTable).focus()
-    await pilot.pause(0.3)
+    await settled(pilot)
 
 
 async def diff(pilot: Pilot[int]) -> None:
@@ -104,10 +104,11 @@ def test_screen(
 
     async def draw(pilot: Pilot[int]) -> None:
         await SCREENS[name](pilot)
-        still(pilot)
-        await pilot.pause(0.2)
+        await settled(pilot)
 
-    assert snap_compare(P2MApp(options()), terminal_size=size, run_before=draw)
+    app = P2MApp(options())
+    app.animation_level = "none"
+    assert snap_compare(app, terminal_size=size, run_before=draw)
 
 
 def test_the_light_theme(snap_compare: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +118,8 @@ def test_the_light_theme(snap_compare: Any, tmp_path: Path, monkeypatch: pytest.
 
     async def draw(pilot: Pilot[int]) -> None:
         await work(pilot)
-        still(pilot)
-        await pilot.pause(0.2)
+        await settled(pilot)
 
-    assert snap_compare(P2MApp(options(light=True)), terminal_size=LARGE, run_before=draw)
+    app = P2MApp(options(light=True))
+    app.animation_level = "none"
+    assert snap_compare(app, terminal_size=LARGE, run_before=draw)
