@@ -42,12 +42,17 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="p2m",
         description="Describe an NLP task, get a small model that does it, with an honest estimate of how good it is.",
-        epilog=f"start here:\n  p2m pull                 the embedded models, once (1.8 GB)\n"
+        epilog=f"start here:\n  p2m                      the app: say what you want, watch it work, steer it\n"
+        f"  p2m pull                 the embedded models, once (1.8 GB)\n"
         f"  p2m run TASK             a task file, a JSON task, or the task in words\n"
         f"  p2m predict RUN 'text'   use the model\n\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"p2m {__version__}")
+    parser.add_argument(
+        "--web", action="store_true", help="open the app in a browser of this machine (extra: p2m[web])"
+    )
+    parser.add_argument("--port", type=int, default=8700, metavar="N", help="of --web (default: 8700)")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     def command(name: str, help_text: str, epilog: str = "") -> argparse.ArgumentParser:
@@ -87,8 +92,27 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--seed", type=int, default=0, metavar="N", help="of every random choice (default: 0)")
     run.add_argument("--ask", action="store_true", help="let the planner ask you a question or two")
     _budget(run)
+    _approval(run)
     _data_rules(run)
     run.add_argument("--json", action="store_true", help="events as JSON lines on standard output")
+
+    chat = command(
+        "chat",
+        "open the app with these options; --plain: the same conversation as lines",
+        "examples:\n  p2m chat --planner policy --catalog ../shared/hub\n  p2m chat runs/question-type\n"
+        "  p2m chat --plain < words.txt",
+    )
+    chat.add_argument("run", nargs="?", metavar="RUN", help="a run to open, finished or at work")
+    chat.add_argument("--plain", action="store_true", help="lines instead of a screen: for a screen reader or a pipe")
+    chat.add_argument("--light", action="store_true", help="the light theme (Ctrl+T changes it)")
+    chat.add_argument("--out", metavar="DIR", help="with --plain: the run's folder (default: runs/NAME-DATE)")
+    chat.add_argument("--planner", default="auto", metavar="ENDPOINT", help="as for p2m run (default: auto)")
+    chat.add_argument("--teacher", default="auto", metavar="ENDPOINT", help="as for p2m run (default: auto)")
+    chat.add_argument("--catalog", metavar="DIR|hub", help="where datasets may be searched")
+    chat.add_argument("--seed", type=int, default=0, metavar="N", help="of every random choice (default: 0)")
+    chat.add_argument(
+        "--approve", choices=("ask", "auto", "never"), default="ask", help="calls that may cost much (default: ask)"
+    )
 
     resume = command("resume", "go on with a run after Ctrl-C, a crash or a spent budget")
     resume.add_argument("run", metavar="RUN", help="a run's folder or name")
@@ -98,6 +122,21 @@ def build_parser() -> argparse.ArgumentParser:
     runs = command("runs", "list the runs: task, status, best score and interval, spend, time")
     runs.add_argument("--dir", default=None, metavar="DIR", help="where to look (default: runs, or P2M_RUNS)")
     runs.add_argument("--json", action="store_true", help="one JSON object a run")
+
+    tell = command(
+        "tell",
+        "say something to a run that works in another process: the planner reads it at its next turn",
+        "examples:\n  p2m tell runs/question-type 'shorter questions, please'\n"
+        "  p2m tell runs/question-type --stop\n  p2m tell runs/question-type --target 0.8 --budget-minutes 40",
+    )
+    tell.add_argument("run", metavar="RUN", help="a run's folder or name")
+    tell.add_argument("text", nargs="?", metavar="TEXT", help="a message")
+    tell.add_argument("--pause", action="store_true", help="wait before the next step")
+    tell.add_argument("--go-on", action="store_true", help="end the pause")
+    tell.add_argument("--skip", action="store_true", help="cancel the tool call that runs now; the run goes on")
+    tell.add_argument("--stop", action="store_true", help="end after the present step, with the best student so far")
+    tell.add_argument("--target", metavar="'METRIC>=X'", help="another target")
+    _budget(tell)
 
     log = command("log", "show the tool-call log of a run: why, what, result, seconds, spend")
     log.add_argument("run", metavar="RUN", help="a run's folder or name")
@@ -265,6 +304,20 @@ def _budget(parser: argparse.ArgumentParser, counted: str = "in all") -> None:
     group.add_argument("--budget-steps", metavar="N", help="tool calls that a planner may make")
 
 
+def _approval(parser: argparse.ArgumentParser, default: str = "auto") -> None:
+    group = parser.add_argument_group(
+        "approval of single calls (an estimate, made before the call; the budget holds too)"
+    )
+    group.add_argument(
+        "--approve",
+        choices=("ask", "auto", "never"),
+        default=default,
+        help=f"ask before a call that may spend or download more than these limits, or refuse it (default: {default})",
+    )
+    group.add_argument("--approve-above-usd", metavar="X", help="dollars (default: 0.25); an unknown price is above")
+    group.add_argument("--approve-above-mb", metavar="N", help="megabytes of download (default: 100)")
+
+
 def _data_rules(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "what may be imported (a refusal names its rule; it holds for folders and the Hub)"
@@ -290,13 +343,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the return value is the exit code."""
     parser = build_parser()
     arguments = parser.parse_args(argv)
-    if arguments.command is None:
-        parser.print_help()
-        return 0
+    # The server of --web talks to the app through pipes and says so.
+    has_screen = "TEXTUAL_DRIVER" in os.environ or (sys.stdin.isatty() and sys.stdout.isatty())
+    if arguments.command is None and not arguments.web:
+        if not has_screen:
+            parser.print_help()
+            return 0
+        arguments = parser.parse_args(["chat"])
     try:
-        from agent.commands import COMMANDS
-
-        code = COMMANDS[arguments.command](arguments)
+        command = arguments.command or "web"
+        if command in ("chat", "web"):
+            from agent.front import COMMANDS
+        else:
+            from agent.commands import COMMANDS
+        code = COMMANDS[command](arguments)
         sys.stdout.flush()  # here, where a reader that has gone is no error
         return code
     except P2MError as error:

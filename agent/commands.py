@@ -18,6 +18,7 @@ from agent.ship import export, model_folder, package, serve
 from p2m.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, BadInput
 
 if TYPE_CHECKING:
+    from agent.approval import Request
     from agent.loop import Parts
     from p2m.evaluate.predict import Prediction
 
@@ -30,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
         open_catalog,
         parts_for,
         quiet_libraries,
+        read_approve,
         read_limits,
         read_rules,
         resolve_endpoint,
@@ -37,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from agent.settings import Settings
 
     quiet_libraries()
+    approve = read_approve(args.approve, args.approve_above_usd, args.approve_above_mb)
     limits = read_limits({name: getattr(args, f"budget_{name}") for name in BUDGET_OPTIONS})
     planner, teacher = resolve_endpoint(args.planner, "planner"), resolve_endpoint(args.teacher, "teacher")
     rules = read_rules(args.allow_licences, args.any_licence, args.max_dataset_mb, args.allow_gated)
@@ -50,13 +53,15 @@ def run(args: argparse.Namespace) -> int:
         rules=rules,
         seed=args.seed,
         budget=limits,
+        approve=approve,
         interactive=args.ask,
     )
     run_dir = new_run_dir(task.name, args.out)
     if not args.json:
         for note in task.notes:
             print(f"note: {note}", file=sys.stderr)
-    return _drive(parts_for(run_dir, settings, task=task, ask=_ask if args.ask else None), args.json)
+    ask = _ask if args.ask else None
+    return _drive(parts_for(run_dir, settings, task=task, ask=ask, approve=_approve), args.json)
 
 
 def resume(args: argparse.Namespace) -> int:
@@ -67,7 +72,13 @@ def resume(args: argparse.Namespace) -> int:
     run_dir = find_run(args.run)
     state = load_state(run_dir)
     more = read_limits({name: getattr(args, f"budget_{name}") for name in BUDGET_OPTIONS}).model_dump(exclude_none=True)
-    if state.ended and state.ended.status in ("met", "below") and not more:
+    was_stopped = state.verdict is not None and state.verdict.kind == "stopped"
+    if (
+        state.ended
+        and state.ended.status in ("met", "below")
+        and not more
+        and not (was_stopped and state.ended.exit_code)
+    ):
         print(f"p2m: {run_dir} has ended: {state.ended.text}", file=sys.stderr)
         if state.ended.status == "below":
             print(f"p2m: go on with a new budget, e.g. p2m resume {run_dir} --budget-minutes 10", file=sys.stderr)
@@ -75,7 +86,7 @@ def resume(args: argparse.Namespace) -> int:
     spent = used(state)
     new_budget = {name: value + spent[name] for name, value in more.items()}
     ask = _ask if state.settings.interactive else None
-    return _drive(parts_for(run_dir, state.settings, new_budget=new_budget, ask=ask), args.json)
+    return _drive(parts_for(run_dir, state.settings, new_budget=new_budget, ask=ask, approve=_approve), args.json)
 
 
 def _load_task(args: argparse.Namespace, teacher: str) -> Any:
@@ -114,6 +125,10 @@ async def _ask(question: str) -> str:
     return sys.stdin.readline().strip()
 
 
+async def _approve(request: Request) -> bool:
+    return (await _ask(f"{request.words}. Do it? [y/N]")).lower() in ("y", "yes")
+
+
 def _drive(parts: Parts, as_json: bool) -> int:
     """Run to the end, printing; Ctrl-C and SIGTERM stop it cleanly at any moment."""
     from agent.printer import JsonPrinter, Printer
@@ -132,9 +147,11 @@ def _drive(parts: Parts, as_json: bool) -> int:
 async def _consume(parts: Parts, printer: Any) -> int | None:
     from agent.events import RunEnded
     from agent.loop import run as run_loop
+    from agent.steer import Mailbox
 
     _stop_on_signals()
     ended = None
+    ears = asyncio.create_task(Mailbox(parts.run_dir, parts.controls).listen())
     try:
         async for event in run_loop(parts):
             printer.show(event)
@@ -143,9 +160,11 @@ async def _consume(parts: Parts, printer: Any) -> int | None:
     except BaseException:
         # The report of an interrupted or failed run is a courtesy: what stopped the run is what the user is told.
         with suppress(Exception):
-            await _report_of(parts.run_dir)
+            await write_report_of(parts.run_dir)
         raise
-    await _report_of(parts.run_dir)
+    finally:
+        ears.cancel()
+    await write_report_of(parts.run_dir)
     if ended is None:  # resumed after its end: nothing was left to do
         state = load_state(parts.run_dir)
         return state.ended.exit_code if state.ended else EXIT_INTERNAL
@@ -170,7 +189,8 @@ def _stop_on_signals() -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop)
 
 
-async def _report_of(run_dir: Path) -> None:
+async def write_report_of(run_dir: Path) -> None:
+    """The report of a run, whatever state it is in; cancelling does not cut it short."""
     if (run_dir / "journal.jsonl").exists():
         await asyncio.shield(asyncio.to_thread(_write_report, run_dir))
 
@@ -196,6 +216,30 @@ def runs(args: argparse.Namespace) -> int:
             print(json.dumps(asdict(row), ensure_ascii=False))
     else:
         print_runs(rows, sys.stdout)
+    return 0
+
+
+def tell(args: argparse.Namespace) -> int:
+    from agent.session import read_limits
+    from agent.steer import send
+    from p2m.task.draft import Place
+    from p2m.task.fields import read_target
+
+    run_dir = find_run(args.run)
+    budget = read_limits({name: getattr(args, f"budget_{name}") for name in BUDGET_OPTIONS}).model_dump(
+        exclude_none=True
+    )
+    target = read_target(args.target, Place("--target"))[0] if args.target is not None else None
+    asked: list[tuple[str, Any]] = [("pause", True)] if args.pause else []
+    asked += [("pause", False)] if args.go_on else []
+    asked += [("stop", True)] if args.stop else []
+    asked += [("skip", True)] if args.skip else []
+    asked += [("change", {"target": target, "budget": budget})] if budget or target is not None else []
+    asked += [("say", args.text)] if args.text else []
+    if not asked:
+        raise BadInput("nothing to tell", where="p2m tell", fix="For example: p2m tell RUN 'shorter texts, please'")
+    for name, value in asked:
+        send(run_dir, **{name: value})
     return 0
 
 
@@ -365,6 +409,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": run,
     "resume": resume,
     "runs": runs,
+    "tell": tell,
     "log": log,
     "report": report,
     "predict": predict,

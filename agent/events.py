@@ -92,10 +92,62 @@ class UserSpoke:
 
 
 @dataclass(frozen=True)
+class GoalChanged:
+    """The person changed the target (a fraction of 1; None leaves it) or limits of the budget, in all."""
+
+    target: float | None = None
+    budget: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StopAsked:
+    """The person wants the run to end after its present step, with the best student there is."""
+
+
+@dataclass(frozen=True)
+class Paused:
+    """The person made the run wait before its next step, or go on."""
+
+    paused: bool
+
+
+@dataclass(frozen=True)
+class Review:
+    """A person's word on one training row. ``label`` is the new one where ``verdict`` is relabel."""
+
+    input: str
+    output: str
+    verdict: Literal["accept", "reject", "relabel"]
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class RowsReviewed:
+    reviews: tuple[Review, ...]
+
+
+@dataclass(frozen=True)
+class ApprovalAsked:
+    """A call waits for the person's yes; ``words`` say what it may cost."""
+
+    call: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Approved:
+    """Whether a call that would spend or download above the run's limit may run; ``words`` say what it may cost."""
+
+    call: str
+    allowed: bool
+    words: str
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What code, not the model, decided after looking at the state."""
 
-    kind: Literal["met", "budget", "stalled", "finished", "handover", "generation_ended", "no_way"]
+    kind: Literal["met", "budget", "stalled", "finished", "stopped", "handover", "generation_ended", "no_way"]
     text: str
 
 
@@ -125,6 +177,12 @@ Event = (
     | LLMSpend
     | Retry
     | UserSpoke
+    | GoalChanged
+    | StopAsked
+    | Paused
+    | RowsReviewed
+    | ApprovalAsked
+    | Approved
     | Verdict
     | RunEnded
     | TextDelta
@@ -142,6 +200,12 @@ DURABLE: dict[str, type] = {
         LLMSpend,
         Retry,
         UserSpoke,
+        GoalChanged,
+        StopAsked,
+        Paused,
+        RowsReviewed,
+        ApprovalAsked,
+        Approved,
         Verdict,
         RunEnded,
     )
@@ -159,4 +223,6 @@ def from_json(record: dict[str, Any]) -> Event:
     cls = DURABLE[fields.pop("type")]
     if cls is PlannerSpoke:
         fields["calls"] = tuple(fields.get("calls", ()))
+    if cls is RowsReviewed:
+        fields["reviews"] = tuple(Review(**review) for review in fields["reviews"])
     return cls(**fields)

@@ -82,6 +82,32 @@ def _record(path: Path, number: int, line: bytes, previous: str) -> Record:
         raise damaged(f"unknown event {fields.get('type')!r}") from None
 
 
+class Tail:
+    """Reads a journal that another process may be writing, each record once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._seen, self._lines, self._previous = 0, 0, ""
+
+    def new(self) -> list[Record]:
+        """The records written since the last time. Raises ``P2MError`` for damage, as ``read`` does."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._seen)
+                data = file.read()
+        except FileNotFoundError:
+            return []
+        records = []
+        for line in data.splitlines(keepends=True):
+            if not line.endswith(b"\n"):
+                break
+            self._lines += 1
+            records.append(_record(self.path, self._lines, line, self._previous))
+            self._previous = hashlib.sha256(line).hexdigest()[:16]
+            self._seen += len(line)
+        return records
+
+
 class Journal:
     """An open journal, held by one process at a time.
 
@@ -116,12 +142,23 @@ class Journal:
         if self._file.tell() > whole:
             self._file.truncate(whole)
         self._clock, self._opened = clock, clock()
+        self._stopped_at: float | None = None
         self._worked_before = self.records[-1].t if self.records else 0.0
 
     @property
     def seconds(self) -> float:
-        """Seconds of work on the run, this session's included."""
-        return self._worked_before + self._clock() - self._opened
+        """Seconds of work on the run, this session's included; pauses are not work."""
+        now = self._clock() if self._stopped_at is None else self._stopped_at
+        return self._worked_before + now - self._opened
+
+    def stop_clock(self) -> None:
+        if self._stopped_at is None:
+            self._stopped_at = self._clock()
+
+    def start_clock(self) -> None:
+        if self._stopped_at is not None:
+            self._opened += self._clock() - self._stopped_at
+            self._stopped_at = None
 
     def append(self, event: Event) -> Record:
         """Write one event durably. Raises ``P2MError`` when the disk is full; the journal stays whole."""

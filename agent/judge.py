@@ -11,6 +11,8 @@ from agent.state import RunState
 def judge(state: RunState, seconds_now: float | None = None) -> Verdict | None:
     """Why the loop stops here, or None to go on. The target is judged on validation: the sealed test stays shut."""
     best, task = state.workspace.best, state.task
+    if state.stop_asked:
+        return Verdict("stopped", "the person asked to stop here")
     if best and task.target is not None and best.score.value >= task.target and not _missed(state, best.model):
         return Verdict(
             "met",

@@ -10,9 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent import guard
+from agent import approval, guard
+from agent.approval import AskApproval
 from agent.budget import Left, left
+from agent.controls import Controls, Skipped
 from agent.events import (
+    ApprovalAsked,
+    Approved,
     Event,
     PlannerSpoke,
     RunEnded,
@@ -22,7 +26,6 @@ from agent.events import (
     ToolFinished,
     ToolProgress,
     ToolStarted,
-    UserSpoke,
     Verdict,
 )
 from agent.journal import Journal
@@ -59,7 +62,8 @@ PROGRESS_SECONDS = 1.0
 
 @dataclass
 class Parts:
-    """What a run works with. ``open_models(hooks)`` gives the planner and the teacher, wired to the run's meter."""
+    """What a run works with. ``open_models(hooks)`` gives the planner and the teacher, wired to the run's meter;
+    ``ask`` and ``approve`` reach the person where there is one, ``controls`` is how the person reaches the run."""
 
     run_dir: Path
     open_models: Callable[[Hooks], tuple[Planner, ChatModel | None]]
@@ -70,7 +74,8 @@ class Parts:
     task: TaskSpec | None = None
     settings: Settings | None = None
     new_budget: dict[str, Any] = field(default_factory=dict)
-    inbox: asyncio.Queue[str] | None = None
+    approve: AskApproval | None = None
+    controls: Controls = field(default_factory=Controls)
 
 
 async def run(parts: Parts) -> AsyncIterator[Event]:
@@ -91,7 +96,8 @@ async def run(parts: Parts) -> AsyncIterator[Event]:
             await worker
         finally:
             worker.cancel()
-            await asyncio.gather(worker, return_exceptions=True)
+            loop.ears.cancel()
+            await asyncio.gather(worker, loop.ears, return_exceptions=True)
             await loop.close()
     finally:
         journal.close()
@@ -106,6 +112,7 @@ class _Loop:
         self.state = self._begin()
         self.planner, self.teacher = parts.open_models(self.meter.hooks())
         self._progress_at = 0.0
+        self.ears = asyncio.create_task(self._listen())
 
     def _begin(self) -> RunState:
         state = fold(self.journal.records)
@@ -152,7 +159,7 @@ class _Loop:
         """One action after another, each chosen from the state alone."""
         while self.state.ended is None:
             await asyncio.sleep(0)
-            self._hear()
+            await self._may_go_on()
             if call := self.state.open_call:
                 await self.execute(call)
             elif self.state.verdict is not None:
@@ -171,10 +178,28 @@ class _Loop:
             else:
                 await self.ask_planner()
 
+    async def _listen(self) -> None:
+        """What the person says is in the journal at once, also while a tool works."""
+        while True:
+            await self.parts.controls.news()
+            self._hear()
+
     def _hear(self) -> None:
-        inbox = self.parts.inbox
-        while inbox is not None and not inbox.empty():
-            self.emit(UserSpoke(inbox.get_nowait()))
+        for event in self.parts.controls.take():
+            self.emit(event)
+
+    async def _may_go_on(self) -> None:
+        """Waits out a pause, which is no work. Raises what stopped the listening."""
+        if self.ears.done():
+            self.ears.result()
+        if self.parts.controls.paused:
+            self._hear()
+            self.journal.stop_clock()
+            try:
+                await self.parts.controls.going()
+            finally:
+                self.journal.start_clock()
+        self._hear()
 
     async def ask_planner(self) -> None:
         planner = self.parts.policy if self.state.handed_over else self.planner
@@ -222,8 +247,16 @@ class _Loop:
             finished(refusal[1], refusal[0])
             return
         assert tool is not None
+        if denial := await self._approval(call):
+            finished(denial, "budget")
+            return
+        work = asyncio.create_task(
+            asyncio.wait_for(tool.fn(self.context(call), **call.arguments), tool.timeout_seconds)
+        )
         try:
-            result = await asyncio.wait_for(tool.fn(self.context(call), **call.arguments), tool.timeout_seconds)
+            result = await self.parts.controls.skippable(work)
+        except Skipped:
+            finished(f"the person cancelled {call.tool}: do something else", "cancelled")
         except ToolFailure as error:
             finished(str(error), error.kind)
         except BudgetExceeded as error:
@@ -264,6 +297,24 @@ class _Loop:
             return "precondition", problem
         return None
 
+    async def _approval(self, call: Call) -> str | None:
+        """Why the call may not spend what it would; None where it may."""
+        rule, request = self.state.settings.approve, approval.needed(self.state, call)
+        if request is None:
+            return None
+        allowed = next(c.approved for c in self.state.calls if c.id == call.id)
+        if allowed is None:
+            ask = self.parts.approve if rule.mode == "ask" else None
+            if ask:
+                self.emit(ApprovalAsked(call.id, request.words))
+            self.journal.stop_clock()  # a person who thinks it over does not use up the time
+            try:
+                allowed = await ask(request) if ask else False
+            finally:
+                self.journal.start_clock()
+            self.emit(Approved(call.id, allowed, request.words))
+        return None if allowed else approval.refusal(request, rule)
+
     def context(self, call: Call) -> ToolContext:
         def progress(text: str, fraction: float | None = None) -> None:
             if time.monotonic() - self._progress_at >= PROGRESS_SECONDS or fraction == 1.0:
@@ -291,6 +342,8 @@ class _Loop:
         )
         provider_failed = any(c.error == "provider" for c in self.state.calls[-4:])
         provider_down = verdict.kind == "no_way" and provider_failed
+        if verdict.kind == "stopped" and not self.state.workspace.experiments:
+            return RunEnded("below", EXIT_BELOW_TARGET, f"{verdict.text}, before anything was trained")
         if last is None or last.error or last.data is None or "test" not in last.data:
             why = last.text if last else verdict.text
             if provider_failed:
@@ -304,8 +357,11 @@ class _Loop:
         found = f"{estimate.metric} {estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}] on {estimate.rows}"
         if task.target is None:
             return RunEnded("met", EXIT_MET, f"delivered: {found} (no target was set)")
+        # A target that was lowered on the way is said so wherever the run's end is told.
+        first = self.state.first_target
+        goal = f"{task.target:g}" + (f" (changed on the way, {first:g} at first)" if first is not None else "")
         if estimate.value >= task.target:
-            return RunEnded("met", EXIT_MET, f"target {task.target:g} met: {found}")
+            return RunEnded("met", EXIT_MET, f"target {goal} met: {found}")
         if provider_down:
             return RunEnded("provider", EXIT_PROVIDER, f"{verdict.text}; delivered the best so far: {found}")
-        return RunEnded("below", EXIT_BELOW_TARGET, f"below the target {task.target:g}: {found}; {verdict.text}")
+        return RunEnded("below", EXIT_BELOW_TARGET, f"below the target {goal}: {found}; {verdict.text}")

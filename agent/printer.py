@@ -13,13 +13,18 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from agent.events import (
+    Approved,
     Event,
+    GoalChanged,
     LLMSpend,
+    Paused,
     PlannerSpoke,
     Retry,
+    RowsReviewed,
     RunEnded,
     RunResumed,
     RunStarted,
+    StopAsked,
     TextDelta,
     ToolFinished,
     ToolProgress,
@@ -46,6 +51,7 @@ VERDICTS = {
     "budget": "budget",
     "stalled": "progress stopped",
     "finished": "planner finished",
+    "stopped": "stopped",
     "handover": "hand-over",
     "generation_ended": "no more generation",
     "no_way": "no way on",
@@ -116,6 +122,8 @@ class Printer:
                 self._line("  ~ ", f"{event.role}: {one_line(event.reason)}; try {event.attempt}, {wait}", "yellow")
             case UserSpoke():
                 self._line("you ", event.text, "cyan")
+            case GoalChanged() | StopAsked() | Paused() | RowsReviewed() | Approved():
+                self._line("you ", steering_words(event), "cyan")
             case Verdict():
                 self._line("==  ", f"{VERDICTS.get(event.kind, event.kind)}: {event.text}", "bold")
             case RunEnded():
@@ -264,6 +272,23 @@ class Printer:
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
         self._stream.write(text.encode(encoding, "replace").decode(encoding))
         self._stream.flush()
+
+
+def steering_words(event: GoalChanged | StopAsked | Paused | RowsReviewed | Approved) -> str:
+    """What the person did, in a line."""
+    match event:
+        case GoalChanged():
+            target = [f"target {event.target:g}"] if event.target is not None else []
+            limits = [f"budget {short_arguments(event.budget)}"] if event.budget else []
+            return f"changed: {', '.join(target + limits)}"
+        case StopAsked():
+            return "stop after this step"
+        case Paused():
+            return "pause before the next step" if event.paused else "go on"
+        case RowsReviewed():
+            return f"reviewed {len(event.reviews)} training rows"
+        case Approved():
+            return f"{'approved' if event.allowed else 'refused'}: {event.words}"
 
 
 def _bar(fraction: float, cells: int = 12) -> str:

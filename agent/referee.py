@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
+from agent.events import Review
 from agent.state import Call, RunState
 from p2m import kinds
 from tools.base import Tool
@@ -13,12 +15,13 @@ TRIES = 2
 
 def referee_tools() -> dict[str, Tool]:
     """The steps that no planner can call, by name."""
+    from agent.steps.apply_reviews import apply_reviews
     from agent.steps.baselines import baselines
     from agent.steps.deliver import deliver
     from agent.steps.hold_out import hold_out
     from agent.steps.judge_data import judge_data
 
-    return {t.name: t for t in (hold_out, judge_data, baselines, deliver)}
+    return {t.name: t for t in (hold_out, apply_reviews, judge_data, baselines, deliver)}
 
 
 def obligation(state: RunState, following: Call | None) -> Call | None:
@@ -26,6 +29,9 @@ def obligation(state: RunState, following: Call | None) -> Call | None:
     workspace = state.workspace
     if workspace.held_out is None and (state.task.validation or state.task.train):
         return _step(state, "hold_out", {}, "the user's labelled file is the best source there is")
+    if (reviews := unapplied_reviews(state)) and workspace.datasets:
+        why = "the person's word on rows counts before anything else is done with them"
+        return _numbered(state, "apply_reviews", {"reviews": [asdict(r) for r in reviews]}, why)
     if offer := better_offer(state):
         why = "the test split of a real dataset is better than generated rows"
         if step := _step(state, "hold_out", {"offer": offer}, why):
@@ -49,6 +55,8 @@ def obligation(state: RunState, following: Call | None) -> Call | None:
 def closing(state: RunState) -> Call | None:
     """After the verdict: what is still to do to deliver the best there is; None when done or out of tries."""
     if not state.workspace.experiments:
+        if state.verdict is not None and state.verdict.kind == "stopped":
+            return None
         quick = _step(
             state,
             "fine_tune",
@@ -62,6 +70,12 @@ def closing(state: RunState) -> Call | None:
     ):
         return None
     return _step(state, "deliver", {}, "open the sealed test once and write the model, its card and the report")
+
+
+def unapplied_reviews(state: RunState) -> tuple[Review, ...]:
+    """The oldest words on rows that no step has taken in, whether it went well or not."""
+    applied = sum(c.tool == "apply_reviews" and c.finished for c in state.calls)
+    return state.reviews[applied] if len(state.reviews) > applied else ()
 
 
 def failed_for_good(state: RunState) -> Call | None:

@@ -93,7 +93,7 @@ def summary(path: Path) -> RunRow:
         return RunRow(path.name, "?", f"unreadable: {error}", "", None, None, None, "", "", 0, 0.0)
     best = state.workspace.best
     score = state.estimate or (best.score if best else None)
-    status = state.ended.status if state.ended else ("running" if _is_held(path) else "interrupted")
+    status = state.ended.status if state.ended else ("running" if is_held(path) else "interrupted")
     return RunRow(
         run=path.name,
         task=state.task.name,
@@ -109,7 +109,7 @@ def summary(path: Path) -> RunRow:
     )
 
 
-def _is_held(path: Path) -> bool:
+def is_held(path: Path) -> bool:
     """Whether a process works on the run now."""
     import fcntl
 

@@ -29,7 +29,7 @@ def print_runs(rows: Sequence[RunRow], stream: TextIO) -> None:
         out.print(table)
         return
     for row in rows:
-        name, *rest = _cells(row)
+        name, *rest = row_cells(row)
         out.print(name, style="bold")
         for header, cell in zip(HEADERS[1:], rest, strict=True):
             if cell:
@@ -44,13 +44,14 @@ def _table(rows: Sequence[RunRow]) -> Table:
     for header in HEADERS:
         table.add_column(header, no_wrap=True, justify="right" if header in ("spend", "time") else "left")
     for row in rows:
-        cells = [Text(cell) for cell in _cells(row)]
+        cells = [Text(cell) for cell in row_cells(row)]
         cells[2].stylize(STYLES.get(row.status, "red"))
         table.add_row(*cells)
     return table
 
 
-def _cells(row: RunRow) -> tuple[str, ...]:
+def row_cells(row: RunRow) -> tuple[str, ...]:
+    """A run as text, a cell a column of ``HEADERS``."""
     spend = ", ".join(p for p in (row.price, f"{row.tokens:,} tokens" if row.tokens else "") if p)
     return (
         one_line(row.run, 60),

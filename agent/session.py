@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tools
+from agent.approval import AskApproval
 from agent.loop import Parts
 from agent.planner import Planner
 from agent.planner_llm import LLMPlanner
 from agent.planner_policy import PolicyPlanner
-from agent.settings import DataRules, Settings
+from agent.settings import Approve, DataRules, Settings
 from p2m import paths
 from p2m.errors import BadInput
 from p2m.llm.endpoint import default_endpoint, parse_endpoint
@@ -77,6 +78,23 @@ def read_rules(licences: str | None, any_licence: bool, max_mb: str | None, allo
     return DataRules(licenses=named, any_license=any_licence, max_mb=size, allow_gated=allow_gated)
 
 
+def read_approve(mode: str, usd: str | None, mb: str | None) -> Approve:
+    """Which calls wait for a yes, from the options as typed. Raises ``BadInput`` naming the option."""
+    limits = {}
+    for name, text in (("usd", usd), ("mb", mb)):
+        if text is None:
+            continue
+        try:
+            limits[name] = float(text)
+            if not 0 <= limits[name] < float("inf"):
+                raise ValueError
+        except ValueError:
+            raise BadInput(
+                f"{text!r} is not a number, 0 or above", where=f"--approve-above-{name}", fix="For example 1"
+            ) from None
+    return Approve.model_validate({"mode": mode, **limits})
+
+
 def check_task(task: TaskSpec) -> None:
     """What would stop the run later, found before it begins: unreadable files, a kind that has no student yet."""
     from p2m import kinds
@@ -94,6 +112,7 @@ def parts_for(
     task: TaskSpec | None = None,
     new_budget: dict[str, Any] | None = None,
     ask: Ask | None = None,
+    approve: AskApproval | None = None,
 ) -> Parts:
     """What ``agent.loop.run`` needs. ``task`` for a new run; ``new_budget`` for a resumed one."""
 
@@ -113,6 +132,7 @@ def parts_for(
         tools=tools.load_all(),
         catalog=open_catalog(settings.catalog, settings.rules),
         ask=ask,
+        approve=approve,
         task=task,
         settings=settings,
         new_budget=new_budget or {},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
 
 from p2m.catalog import safety
@@ -38,6 +40,17 @@ class DataRules(BaseModel):
         )
 
 
+class Approve(BaseModel):
+    """Which calls wait for a person: ``ask`` those that may cost more dollars or download more megabytes than this,
+    ``never`` refuses them, ``auto`` lets the budget alone decide. A price that is not known counts as above."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mode: Literal["ask", "auto", "never"] = "auto"
+    usd: float = 0.25
+    mb: float = 100
+
+
 class Settings(BaseModel):
     """Fixed when the run starts, kept in its journal. ``planner`` and ``teacher`` are endpoints as text."""
 
@@ -49,6 +62,7 @@ class Settings(BaseModel):
     rules: DataRules = DataRules()
     seed: int = 0
     budget: Limits = Limits()
+    approve: Approve = Approve()
     interactive: bool = False
 
     def limits(self, task: TaskSpec) -> Limits:

@@ -7,13 +7,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agent.events import (
+    Approved,
     By,
     Event,
+    GoalChanged,
     LLMSpend,
+    Paused,
     PlannerSpoke,
+    Review,
+    RowsReviewed,
     RunEnded,
     RunResumed,
     RunStarted,
+    StopAsked,
     ToolFinished,
     ToolStarted,
     UserSpoke,
@@ -48,6 +54,8 @@ class Call:
     tokens: int = 0
     unpriced: int = 0
     """LLM calls in it whose price is not known."""
+    approved: bool | None = None
+    """What the person said where the call had to be approved."""
     order: int = 0
     """When it began: 1 for the first call that did, 0 before it. The referee may step in before an earlier wish."""
 
@@ -110,6 +118,12 @@ class RunState:
     minutes_before: float = 0.0
     """Minutes of work before the present time budget was given."""
     user_said: tuple[str, ...] = ()
+    first_target: float | None = None
+    """The target the run began with, where the person has changed it since."""
+    reviews: tuple[tuple[Review, ...], ...] = ()
+    """What the person said of training rows, one entry each time."""
+    stop_asked: bool = False
+    paused: bool = False
     verdict: Verdict | None = None
     ended: RunEnded | None = None
     resumed: int = 0
@@ -193,11 +207,23 @@ def _apply(state: RunState, event: Event) -> RunState:
     match event:
         case RunResumed():
             limits = state.limits.model_copy(update=event.budget)
-            after = replace(state, limits=limits, verdict=None, ended=None, resumed=state.resumed + 1)
+            # A stop that was asked for holds until the run has ended.
+            stopping = state.stop_asked and state.ended is None
+            was_stopped = state.verdict is not None and state.verdict.kind == "stopped"
+            after = replace(
+                state,
+                limits=limits,
+                verdict=None,
+                ended=None,
+                resumed=state.resumed + 1,
+                stop_asked=stopping,
+                paused=False,
+            )
             if "minutes" in event.budget:
                 after = replace(after, minutes_before=state.seconds / 60)
             # Without a new budget a run that came to its end stays there; one that a provider cut short goes on.
-            if state.ended is None or (state.ended.status in ("met", "below") and not event.budget):
+            at_its_end = state.ended is not None and state.ended.status in ("met", "below") and not was_stopped
+            if state.ended is None or (at_its_end and not event.budget):
                 return after
             begun = sum(c.started for c in state.calls)
             # The planner that failed then is tried again.
@@ -215,6 +241,7 @@ def _apply(state: RunState, event: Event) -> RunState:
                 event.id, event.tool, event.arguments, event.by, event.why, len(state.turns), started=True, order=order
             )
             known = any(c.id == event.id for c in state.calls)
+            call = replace(call, approved=next((c.approved for c in state.calls if c.id == event.id), None))
             calls = tuple(call if c.id == event.id else c for c in state.calls) if known else (*state.calls, call)
             return replace(state, calls=calls)
         case ToolFinished():
@@ -238,6 +265,23 @@ def _apply(state: RunState, event: Event) -> RunState:
             return replace(state, spend=state.spend.plus(event), calls=calls)
         case UserSpoke():
             return replace(state, user_said=(*state.user_said, event.text))
+        case GoalChanged():
+            limits = state.limits.model_copy(update=event.budget)
+            after = replace(state, limits=limits)
+            if event.target is None or event.target == state.task.target:
+                return after
+            task = state.task.model_copy(update={"target": event.target})
+            first = state.first_target if state.first_target is not None else state.task.target
+            return replace(after, task=task, first_target=first)
+        case StopAsked():
+            return replace(state, stop_asked=True)
+        case Paused():
+            return replace(state, paused=event.paused)
+        case RowsReviewed():
+            return replace(state, reviews=(*state.reviews, event.reviews))
+        case Approved():
+            calls = tuple(replace(c, approved=event.allowed) if c.id == event.call else c for c in state.calls)
+            return replace(state, calls=calls)
         case Verdict(kind="handover"):
             return replace(state, handed_over=True)
         case Verdict(kind="generation_ended"):

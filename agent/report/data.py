@@ -33,6 +33,7 @@ REASONS = {
     "empty": "empty",
     "too_long": "too long",
     "label_rejected": "neither the teacher nor the other rows support its label",
+    "rejected_by_user": "the user rejected it",
     "call_failed": "the teacher's call failed, so it was never written",
     "does_not_fit": "cannot become a row of the task, says the teacher",
     "no_label": "the teacher gave it no label of the task",

@@ -1,0 +1,201 @@
+"""The first screen: say what you want. Nothing heavy is imported before the first key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Footer, OptionList, Static, TextArea
+from textual.widgets.option_list import Option
+
+from agent.tui.safe import text
+
+if TYPE_CHECKING:
+    from agent.chat import Chat, Reply
+    from agent.tui.app import P2MApp
+    from p2m.task.spec import TaskSpec
+
+WELCOME = """Say what your model should do, in your own words. For example:
+
+  Say whether a review of a film is positive or negative. At least 80% accuracy.
+
+Paste examples (a table, or lines input => answer), or drop a file: a task, or labelled rows as CSV.
+Enter sends; Ctrl+J begins a new line."""
+RECENT = 6
+
+
+class Prompt(TextArea):
+    """Enter sends, Ctrl+J is a new line, a paste is never sent by itself."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+j", "new_line", "New line", show=False)]
+
+    class Sent(Message):
+        def __init__(self, said: str) -> None:
+            super().__init__()
+            self.said = said
+
+    async def _on_key(self, event: events.Key) -> None:
+        if event.key == "enter":
+            event.prevent_default()
+            event.stop()
+            self.post_message(self.Sent(self.text))
+        elif event.key == "question_mark" and not self.text:
+            event.prevent_default()
+            event.stop()
+            self.app.action_help()  # type: ignore[attr-defined]
+        else:
+            await super()._on_key(event)
+
+    def action_new_line(self) -> None:
+        self.insert("\n")
+
+
+class HomeScreen(Screen[None]):
+    app: P2MApp
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+n", "again", "New task"),
+        Binding("ctrl+r", "app.runs", "Runs"),
+        Binding("ctrl+q", "app.leave", "Quit"),
+        Binding("tab", "app.focus_next", "Next field", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chat: Chat | None = None
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="home"):
+            with VerticalScroll(id="talk"):
+                yield Static(WELCOME, classes="p2m", markup=False)
+            yield OptionList(id="recent")
+            yield Prompt(id="prompt", placeholder="What should it do?", soft_wrap=True, highlight_cursor_line=False)
+        yield Footer()
+
+    def on_mount(self) -> None:
+        self.query_one("#recent").display = False
+        self.query_one("#talk", VerticalScroll).anchor()
+        self.query_one(Prompt).focus()
+        self._recent()
+
+    def on_screen_resume(self) -> None:
+        self._recent()
+
+    @work(exclusive=True, group="recent")
+    async def _recent(self) -> None:
+        """The runs there are, and with them the modules that the next screen needs."""
+        import asyncio
+
+        rows = await asyncio.to_thread(_summaries, RECENT)
+        recent = self.query_one("#recent", OptionList)
+        recent.clear_options()
+        recent.add_options(Option(_line(row), id=row.run) for row in rows)
+        recent.display = bool(rows) and self.chat is None
+
+    @on(OptionList.OptionSelected, "#recent")
+    def _open(self, event: OptionList.OptionSelected) -> None:
+        from agent.runs import find_run
+        from agent.tui.work import open_run
+        from p2m.errors import P2MError
+
+        try:
+            self.app.push_screen(open_run(find_run(str(event.option.id))))
+        except P2MError as error:
+            self.app.complain(error)
+
+    @on(Prompt.Sent)
+    def _heard(self, event: Prompt.Sent) -> None:
+        self.query_one("#recent").display = False
+        self._take(event.said)
+
+    @work(exclusive=True, group="chat")
+    async def _take(self, said: str) -> None:
+        import asyncio
+
+        from p2m.errors import P2MError
+
+        prompt = self.query_one(Prompt)
+        await self._show("you", said.strip() or "(go on)")
+        prompt.load_text("")
+        try:
+            reply = await asyncio.to_thread(self._hear, said)
+            await self._answer(reply)
+        except P2MError as error:
+            await self._show("p2m", str(error), "$text-error")
+            prompt.load_text(said)
+            prompt.move_cursor(prompt.document.end)
+
+    def _hear(self, said: str) -> Reply:
+        from agent.chat import Chat
+
+        if self.chat is None:
+            self.chat = Chat()
+        return self.chat.hear(said)
+
+    async def _answer(self, reply: Reply) -> None:
+        from agent.chat import Question, Ready
+
+        if isinstance(reply, Question):
+            await self._show("p2m", reply.text)
+        elif isinstance(reply, Ready):
+            await self._confirm(reply.task)
+        else:
+            await self._show("p2m", f"{reply.reason}: I ask a language model.")
+            await self._confirm(await self._read_with_model())
+
+    async def _read_with_model(self) -> TaskSpec:
+        from agent.session import resolve_endpoint
+        from p2m.llm.client import open_model
+
+        assert self.chat is not None
+        model = open_model(resolve_endpoint(self.app.options.teacher, "teacher"), role="planner")
+        try:
+            return await self.chat.read_with(model)
+        finally:
+            await model.close()
+
+    async def _confirm(self, task: TaskSpec) -> None:
+        for note in task.notes:
+            await self._show("p2m", note, "dim")
+        from agent.tui.task_card import TaskScreen
+
+        self.app.push_screen(TaskScreen(task), self._decided)
+
+    def _decided(self, started: Any) -> None:
+        if started:
+            self.action_again()
+        else:
+            self.query_one(Prompt).focus()
+
+    async def _show(self, who: str, said: str, style: str = "") -> None:
+        body = Content.assemble((f"{who:<4}", "bold"), text(said, style))
+        await self.query_one("#talk").mount(Static(body, classes=who))
+
+    def action_again(self) -> None:
+        """Forget what was said."""
+        self.chat = None
+        self.query_one("#talk").remove_children()
+        self.query_one("#talk").mount(Static(WELCOME, classes="p2m", markup=False))
+        self.query_one(Prompt).load_text("")
+        self.query_one(Prompt).focus()
+        self._recent()
+
+
+def _summaries(most: int) -> list[Any]:
+    from agent.runs import list_runs, runs_dir, summary
+
+    return [summary(path) for path in list_runs(runs_dir())[:most]]
+
+
+def _line(row: Any) -> Content:
+    from agent.plain import one_line
+
+    score = "" if row.best is None else f"  {row.metric} {row.best:.3f}"
+    return Content.assemble(
+        (f"{one_line(row.status, 11):<12}", "dim"), one_line(row.run, 44), (f"{score} {row.split}", "dim")
+    )

@@ -1,0 +1,102 @@
+"""From words to a task: what is understood, what is asked back, what an edit may not do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent.chat import Chat, Question, Ready, Unclear, edited, example_lines
+from p2m.errors import BadInput
+from p2m.task.spec import TaskSpec
+
+WORDS = "Say whether a review of a film is positive or negative."
+EXAMPLES = "lovely film => positive\nwhat a bore => negative"
+
+
+def ready(reply: object) -> TaskSpec:
+    assert isinstance(reply, Ready), reply
+    return reply.task
+
+
+def test_words_with_examples_are_a_task_at_once() -> None:
+    task = ready(Chat().hear(f"{WORDS} At least 80% accuracy.\n\n{EXAMPLES}"))
+    assert set(task.labels) == {"positive", "negative"} and task.target == 0.8 and task.metric == "accuracy"
+    assert [(e.input, e.output) for e in task.examples] == [("lovely film", "positive"), ("what a bore", "negative")]
+
+
+def test_a_vague_task_gets_two_questions_and_no_more() -> None:
+    chat = Chat()
+    first = chat.hear("Sort the messages that our customers send us.")
+    assert isinstance(first, Question) and first.about == "labels"
+    second = chat.hear("billing, bug, or how_to")
+    assert isinstance(second, Question) and second.about == "examples"
+    task = ready(chat.hear(""))
+    assert task.labels == ("billing", "bug", "how_to") and not task.examples
+
+
+def test_who_says_no_more_is_read_by_a_model() -> None:
+    chat = Chat()
+    chat.hear("Do something useful with my mail.")
+    assert isinstance(chat.hear(""), Unclear)
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t", ";"])
+def test_a_pasted_table_is_read_as_examples(delimiter: str) -> None:
+    rows = [("text", "label"), ("lovely", "positive"), ("so bad", "negative"), ("great fun", "positive")]
+    table = "\n".join(delimiter.join(row) for row in rows)
+    task = ready(Chat().hear(f"{WORDS}\n\n{table}"))
+    assert [e.input for e in task.examples] == ["lovely", "so bad", "great fun"]
+
+
+def test_sentences_with_commas_are_no_table() -> None:
+    task = Chat()
+    task.hear("Say what it is, please.\nIt is mail, mostly.\nBe strict, always.")
+    assert task.source.startswith("Say what it is, please.")
+
+
+def test_a_dropped_file_of_few_rows_is_examples_and_of_many_is_training_data(tmp_path: Path) -> None:
+    few, many = tmp_path / "my few.csv", tmp_path / "many.csv"
+    few.write_text("text,label\n" + "".join(f"text {n},{'positive' if n % 2 else 'negative'}\n" for n in range(6)))
+    many.write_text("text,label\n" + "".join(f"text {n},{'positive' if n % 2 else 'negative'}\n" for n in range(90)))
+    chat = Chat()
+    chat.hear(WORDS)
+    assert len(ready(chat.hear(f"'{few}'")).examples) == 6
+    chat = Chat()
+    chat.hear(WORDS)
+    assert ready(chat.hear(str(many).replace(" ", "\\ "))).train == str(many)
+
+
+def test_a_file_without_a_word_of_what_to_do_is_refused_and_nothing_is_kept(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("text,label\na,b\nc,d\n")
+    chat = Chat()
+    with pytest.raises(BadInput, match="what is to be done"):
+        chat.hear(str(rows))
+    assert ready(chat.hear(f"{WORDS}\n{EXAMPLES}")).labels
+
+
+def test_a_dropped_task_file_is_the_task() -> None:
+    from tests.conftest import ROOT
+
+    task = ready(Chat().hear(f"{ROOT}/examples/question-type.md "))
+    assert task.name == "question-type" and len(task.examples) == 24
+
+
+def test_the_card_can_change_every_field_and_says_what_is_wrong() -> None:
+    task = ready(Chat().hear(f"{WORDS}\n{EXAMPLES}"))
+    changed = edited(
+        task, task.instruction, example_lines(task), labels=("positive", "negative", "mixed"), target="0.7"
+    )
+    assert changed.labels[-1] == "mixed" and changed.target == 0.7 and changed.examples == task.examples
+    with pytest.raises(BadInput, match="not among"):
+        edited(task, task.instruction, example_lines(task), labels=("good", "bad"))
+    with pytest.raises(BadInput, match="no metric"):
+        edited(task, task.instruction, example_lines(task), metric="chrf")
+
+
+def test_examples_with_arrows_and_line_breaks_survive_the_card() -> None:
+    task = ready(Chat().hear(f"{WORDS}\n{EXAMPLES}"))
+    odd = task.examples[0].model_copy(update={"input": "a -> b\nand => c"})
+    task = task.model_copy(update={"examples": (odd, task.examples[1])})
+    assert edited(task, task.instruction, example_lines(task)).examples == task.examples

@@ -1,0 +1,259 @@
+"""A run on the screen: cards, scores, log, rows, experiments; and what keys do to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from textual.widgets import DataTable, Input, TextArea
+
+from agent.events import ApprovalAsked, PlannerSpoke, ToolFinished, ToolProgress, ToolStarted
+from agent.steer import FILE
+from agent.tui.cards import ToolCard
+from agent.tui.feed import MOST_MOUNTED, Feed
+from agent.tui.source import Replay
+from agent.tui.work import WorkScreen
+from tests.scripted_run import Script, finished_run, to_first_training, unfinished_run
+from tests.tui.screens import LARGE, SMALL, running, seen, until
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("P2M_RUNS", str(tmp_path / "runs"))
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def script(folder: Path) -> Iterator[Script]:
+    """A run that this process holds, as a live one is held."""
+    script = Script(folder / "live")
+    to_first_training(script)
+    yield script
+    script.journal.close()
+
+
+def sent(run_dir: Path) -> list[dict[str, object]]:
+    file = run_dir / FILE
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+async def test_a_finished_run_tells_how_it_ended_and_what_it_cost(folder: Path) -> None:
+    finished_run(folder / "done")
+    async with running(folder / "done") as pilot:
+        text = await until(pilot, "MET")
+        assert "accuracy 0.840 [0.773, 0.890] on 150 sealed" in text
+        assert "best baseline without an LLM: frozen embeddings" in text
+        assert "accuracy on validation, target 0.82" in text and "calls unpriced" in text
+        failed = [card for card in pilot.app.screen.query(ToolCard) if card.call.error]
+        assert failed and not failed[0].collapsed, "a failure is open"
+        done = [card for card in pilot.app.screen.query(ToolCard) if not card.call.error]
+        assert done and all(card.collapsed for card in done)
+
+
+async def test_a_card_opens_on_enter_and_holds_everything(folder: Path) -> None:
+    finished_run(folder / "done")
+    async with running(folder / "done") as pilot:
+        await until(pilot, "MET")
+        card = next(c for c in pilot.app.screen.query(ToolCard) if c.call.tool == "deliver")
+        card.query_one("CollapsibleTitle").focus()
+        await pilot.press("enter")
+        await until(pilot, lambda: not card.collapsed)
+        await until(pilot, "true label, and how often each was said")
+
+
+async def test_a_live_run_grows_on_the_screen(script: Script, folder: Path) -> None:
+    async with running(folder / "live") as pilot:
+        await until(pilot, "best accuracy 0.720")
+        calls = ({"id": "t9.1", "tool": "fine_tune", "arguments": {"method": "full"}},)
+        script.add(PlannerSpoke(9, "planner", "m", "Now the whole encoder.", calls))
+        script.add(ToolStarted("t9.1", "fine_tune", {"method": "full"}, "planner"))
+        script.add(ToolProgress("t9.1", "epoch 3 of 10", 0.31))
+        text = await until(pilot, "epoch 3 of 10")
+        assert "Now the whole encoder." in text and "31%" in text and "working: fine_tune" in text
+        script.add(ToolFinished("t9.1", "it blew up", error="crash"))
+        text = await until(pilot, "crash: it blew up")
+        card = next(c for c in pilot.app.screen.query(ToolCard) if c.call.id == "t9.1")
+        assert not card.collapsed
+
+
+async def test_what_the_person_says_is_sent_to_the_process_that_works(script: Script, folder: Path) -> None:
+    async with running(folder / "live") as pilot:
+        await until(pilot, "best accuracy 0.720")
+        await until(pilot, lambda: pilot.app.screen.live)
+        await pilot.press(*"shorter", "enter", "f6", "f7", "f10")
+        assert sent(folder / "live") == [{"say": "shorter"}, {"pause": True}, {"stop": True}, {"skip": True}]
+        await pilot.press("f9")
+        await until(pilot, "Change the goal")
+        pilot.app.screen.query_one("#target", Input).value = "nonsense"
+        await pilot.press("enter")
+        await until(pilot, "cannot read the target")
+        pilot.app.screen.query_one("#target", Input).value = "accuracy>=0.8"
+        pilot.app.screen.query_one("#minutes", Input).value = "45"
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, WorkScreen))
+        assert sent(folder / "live")[-1] == {"change": {"target": 0.8, "budget": {"minutes": 45.0}}}
+
+
+async def test_a_run_nobody_works_on_takes_no_message(folder: Path) -> None:
+    unfinished_run(folder / "cut")
+    async with running(folder / "cut") as pilot:
+        await until(pilot, "interrupted (ctrl+g goes on)")
+        await pilot.press(*"hello", "enter")
+        await until(pilot, "no process works on this run")
+        assert sent(folder / "cut") == []
+
+
+async def test_an_approval_that_waits_is_put_to_the_person(script: Script, folder: Path) -> None:
+    async with running(folder / "live") as pilot:
+        await until(pilot, "best accuracy 0.720")
+        script.add(ToolStarted("t9.1", "generate_batch", {"n": 400}, "planner"))
+        script.add(ApprovalAsked("t9.1", "generate_batch may cost about $1.80"))
+        await until(pilot, "$1.80. May it run?")
+        await pilot.press("y")
+        await until(pilot, lambda: {"approve": True} in sent(folder / "live"))
+
+
+async def test_a_question_of_the_planner_is_answered(script: Script, folder: Path) -> None:
+    async with running(folder / "live") as pilot:
+        await until(pilot, "best accuracy 0.720")
+        script.add(ToolStarted("t9.1", "ask_user", {"question": "Is sarcasm negative?"}, "planner"))
+        await until(pilot, "The planner asks: Is sarcasm negative?")
+        await pilot.press(*"yes", "enter")
+        await until(pilot, lambda: {"answer": "yes"} in sent(folder / "live"))
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+async def test_rows_are_reviewed_and_their_origin_is_told(script: Script, folder: Path, size: tuple[int, int]) -> None:
+    async with running(folder / "live", size) as pilot:
+        await until(pilot, lambda: getattr(pilot.app.screen, "live", False))
+        await pilot.press("f4")
+        text = await until(pilot, "from written by the teacher")
+        assert "168 of 168 training rows" in text
+        await pilot.press("a", "x", "l")
+        await until(pilot, lambda: type(pilot.app.screen).__name__ == "LabelDialog")
+        await pilot.press("down", "enter")
+        await until(pilot, "3 reviewed: s sends them")
+        await pilot.press("s")
+        (review,) = [c["review"] for c in sent(folder / "live") if "review" in c]
+        assert [r["verdict"] for r in review] == ["accept", "reject", "relabel"]  # type: ignore[index, union-attr]
+        assert review[2]["label"] == "description"  # type: ignore[index]
+
+
+async def test_the_log_is_filtered_and_shown_in_full(folder: Path) -> None:
+    finished_run(folder / "done")
+    async with running(folder / "done") as pilot:
+        await until(pilot, "MET")
+        await pilot.press("f3")
+        await until(pilot, "12 of 12 calls")
+        await pilot.press("slash", *"status:invalid_args minimum")
+        await until(pilot, "1 of 12 calls")
+        await pilot.press("enter")
+        full = pilot.app.screen.query_one("#detail", TextArea).text
+        assert '"n": 5' in full and "n: 5 is less than the minimum of 10" in full and "a few more" in full
+        await pilot.press("e")
+        line = (Path.cwd() / "p2m-log.jsonl").read_text()
+        assert json.loads(line)["error"] == "invalid_args"
+
+
+async def test_two_experiments_are_compared(folder: Path) -> None:
+    finished_run(folder / "done")
+    async with running(folder / "done") as pilot:
+        await until(pilot, "MET")
+        pilot.app.screen.query_one("#experiments", DataTable).focus()
+        await pilot.press("down", "enter")
+        text = await until(pilot, "against")
+        assert "+ds_dddd0004" in text and "+0.127" in text and "+58" in text
+
+
+async def test_runs_are_listed_opened_and_replayed(folder: Path) -> None:
+    finished_run(folder / "done")
+    unfinished_run(folder / "cut")
+    async with running() as pilot:
+        await until(pilot, "interrupted")  # the recent ones, on the first screen
+        await pilot.press("ctrl+r")
+        await until(pilot, "2 of 2 runs")
+        await pilot.press("slash", *"met", "enter", "p")
+        await until(pilot, "replay x10")
+        screen = pilot.app.screen
+        assert isinstance(screen, WorkScreen) and isinstance(screen.source, Replay)
+        screen.query_one(Input).blur()
+        await pilot.press(*["ctrl+up"] * 7)
+        assert screen.source.speed == 1024
+        await until(pilot, "MET")
+        assert "replay" not in await until(pilot, "met  ·")
+
+
+async def test_a_replay_can_be_paused(folder: Path) -> None:
+    finished_run(folder / "done")
+    now = [0.0]
+    replay = Replay(folder / "done", speed=2.0, clock=lambda: now[0])
+    assert type(replay.new()[0].event).__name__ == "RunStarted"
+    replay.paused = True
+    now[0] = 500.0
+    assert replay.new() == []
+    replay.paused = False
+    now[0] = 501.0
+    assert not any(type(r.event).__name__ == "RunEnded" for r in replay.new()), "two seconds of it, not the rest"
+    for _ in range(40):
+        now[0] += 60.0
+        replay.new()
+    assert replay.done
+
+
+HOSTILE = "[bold red]x[/] [@click=app.quit]go[/] \x1b[2J\x1b]0;owned\x07 a\u202eb [link=http://evil]l[/link] \r over"
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+async def test_hostile_text_is_shown_and_never_obeyed(folder: Path, size: tuple[int, int]) -> None:
+    script = Script(folder / "bad")
+    to_first_training(script)
+    script.call("evaluate", {"x": HOSTILE}, HOSTILE, HOSTILE, {}, error="crash")
+    script.journal.close()
+    async with running(folder / "bad", size) as pilot:
+        text = await until(pilot, "[bold red]x[/]")
+        for key in ("f3", "escape", "f4", "escape", "ctrl+r", "escape"):
+            await pilot.press(key)
+            await pilot.pause(0.2)
+            text += seen(pilot)
+        assert not any(c in text for c in ("\x1b", "\x07", "\u202e", "\r"))
+        assert "[@click=app.quit]" in text
+
+
+async def test_old_entries_leave_the_screen_and_stay_in_the_log(folder: Path) -> None:
+    script = Script(folder / "long")
+    async with running(folder / "long") as pilot:
+        for n in range(MOST_MOUNTED):
+            script.call("evaluate", {"n": n}, f"turn {n}", f"result {n}", {})
+        await until(pilot, f"result {MOST_MOUNTED - 1}")
+        feed = pilot.app.screen.query_one(Feed)
+        await until(pilot, lambda: len(feed.children) <= MOST_MOUNTED)
+        assert feed.pruned >= MOST_MOUNTED
+        await pilot.press("f3")
+        await until(pilot, f"{MOST_MOUNTED} of {MOST_MOUNTED} calls")
+    script.journal.close()
+
+
+async def test_help_and_the_palette_know_every_key(folder: Path) -> None:
+    finished_run(folder / "done")
+    async with running(folder / "done") as pilot:
+        await until(pilot, "MET")
+        await pilot.press("question_mark", "enter")
+        text = await until(pilot, "Ctrl+P opens the palette")
+        assert "Pause" in text and "f6" in text
+        await pilot.press("escape")
+        names = {command.title for command in pilot.app.get_system_commands(pilot.app.screen)}
+        assert {"Scores", "Log", "Rows", "Try", "Pause", "Stop", "Cancel", "Goal", "Runs", "Quit"} <= names
+
+
+async def test_a_damaged_journal_is_a_sentence(folder: Path) -> None:
+    finished_run(folder / "done")
+    file = folder / "done" / "journal.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([*lines[:3], "{}\n", *lines[4:]]))
+    async with running(folder / "done") as pilot:
+        await until(pilot, "the journal is damaged")
