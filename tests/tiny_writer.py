@@ -1,4 +1,4 @@
-"""Generators of a few thousand random weights, and a task that they can learn: the plural of an animal in a sentence."""
+"""Generators of a few thousand random weights, and a task they can learn: the plural of an animal in a sentence."""
 
 from __future__ import annotations
 
