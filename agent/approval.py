@@ -10,8 +10,8 @@ from agent.state import Call, RunState
 from p2m.llm.endpoint import parse_endpoint
 from p2m.llm.prices import price_of
 
-# Tokens a row, prompt and completion. The demo in README took 136 in all for a written row and 694 for a checked one; what a
-# transformed row takes is an estimate.
+# Tokens a row, prompt and completion. The demo in README took 136 in all for a written row and 694 for a checked
+# one; what a transformed row takes is an estimate.
 TOKENS_A_ROW = {"generate_batch": (140, 40), "check_labels": (690, 4), "transform_dataset": (700, 60)}
 DEFAULT_ROWS = {"generate_batch": 120, "transform_dataset": 120}
 BYTES_A_PARAMETER = 4
