@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import json
 import random
+from typing import get_args
 
 import numpy as np
 import pytest
 import sacrebleu
-from sklearn.metrics import accuracy_score, classification_report, f1_score
+from hypothesis import given
+from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
+from scipy.stats import spearmanr
+from seqeval.metrics import f1_score as seqeval_f1
+from sklearn.metrics import accuracy_score, classification_report, f1_score, matthews_corrcoef
+from sklearn.preprocessing import MultiLabelBinarizer
+from torchmetrics.functional.text import squad
 
 from p2m.evaluate.errors import analyse
-from p2m.evaluate.metrics import chrf_over_rows, confusions, macro_f1_over_rows, per_label, score
+from p2m.evaluate.metrics import confusions, over_rows, per_label, row_scores, score
+from p2m.evaluate.numbers import mean_absolute_error
+from p2m.outputs import Span, format_labels, format_number, format_spans
+from p2m.task.spec import Metric
 
 LABELS = ["bug", "praise", "question", "unused"]
 
@@ -62,16 +73,150 @@ def test_chrf_is_sacrebleus_chrf_plus_plus() -> None:
     assert score("chrf", golds, predictions, also=also) == pytest.approx(known)
 
 
-def test_resampled_metrics_are_the_metrics_of_the_resample() -> None:
-    golds, predictions = answers(40)
-    predictions[5] = None
-    index = np.random.default_rng(0).integers(0, 40, size=(6, 40))
-    f1 = macro_f1_over_rows(golds, predictions, LABELS)(index)
-    chrf = chrf_over_rows(golds, predictions, None)(index)
-    for rows, a, b in zip(index, f1, chrf, strict=True):
-        g, p = [golds[i] for i in rows], [predictions[i] for i in rows]
-        assert a == pytest.approx(score("macro_f1", g, p, LABELS))
-        assert b == pytest.approx(score("chrf", g, p))
+def spans(places: list[tuple[int, int, str]]) -> str:
+    return format_spans(Span(start, end, label, "x" * (end - start)) for start, end, label in places)
+
+
+def tags(rng: random.Random, n: int) -> list[str]:
+    """A valid BIO sequence with spans that touch, and equal neighbours."""
+    made: list[str] = []
+    for _ in range(n):
+        label = rng.choice(["PER", "LOC", None, None])
+        inside = made and made[-1] != "O" and rng.random() < 0.4
+        made.append(f"I-{made[-1][2:]}" if inside else f"B-{label}" if label else "O")
+    return made
+
+
+def places(sequence: list[str]) -> list[tuple[int, int, str]]:
+    """The spans of a BIO sequence whose tokens are a character each."""
+    found: list[tuple[int, int, str]] = []
+    for i, tag in enumerate(sequence):
+        if tag.startswith("B-"):
+            found.append((i, i + 1, tag[2:]))
+        elif tag.startswith("I-"):
+            start, _, label = found.pop()
+            found.append((start, i + 1, label))
+    return found
+
+
+def test_span_f1_is_seqevals() -> None:
+    rng = random.Random(3)
+    for _ in range(30):
+        golds = [tags(rng, rng.randint(1, 12)) for _ in range(8)]
+        said = [g if rng.random() < 0.5 else tags(rng, len(g)) for g in golds]
+        known = seqeval_f1(golds, said)
+        ours = score("span_f1", [spans(places(g)) for g in golds], [spans(places(s)) for s in said])
+        assert ours == pytest.approx(known)
+
+
+def test_a_span_counts_only_with_its_place_and_label() -> None:
+    gold = spans([(0, 4, "city"), (6, 9, "city")])
+    assert score("span_f1", [gold], [spans([(0, 4, "city"), (6, 9, "name"), (6, 8, "city")])]) == pytest.approx(2 / 5)
+    assert score("span_f1", [gold, "[]"], ["no list", None]) == 0
+    with pytest.raises(ValueError, match="spans are a JSON array"):
+        score("span_f1", ["Rome"], [gold])
+
+
+TEXTS = [
+    "The cat sat on the mat.",
+    "a cat is on that mat",
+    "cat",
+    "An umbrella!",
+    "umbrella",
+    "the",
+    "",
+    "He left early, it seems; he's gone.",
+    "It seems he left early",
+    "12 km away",
+    "12.5 km away from the Zürich-lake",
+]
+
+
+def pairs_of_texts(n: int = 150) -> tuple[list[str], list[str], list[list[str]]]:
+    rng = random.Random(5)
+    golds, said = rng.choices(TEXTS, k=n), rng.choices(TEXTS, k=n)
+    return golds, said, [rng.sample(TEXTS, k=rng.randint(0, 2)) for _ in range(n)]
+
+
+def test_rouge_l_is_rouge_scores() -> None:
+    golds, said, also = pairs_of_texts()
+    scorer = RougeScorer(["rougeL"], use_stemmer=False)
+    known = [scorer.score(g, s)["rougeL"].fmeasure for g, s in zip(golds, said, strict=True)]
+    assert row_scores("rouge_l", golds, said) == pytest.approx(known)
+    several = [scorer.score_multi([g, *a], s)["rougeL"].fmeasure for g, s, a in zip(golds, said, also, strict=True)]
+    assert row_scores("rouge_l", golds, said, also) == pytest.approx(several)
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=70), st.lists(st.sampled_from("abcd"), max_size=70))
+def test_rouge_l_of_any_words_is_rouge_scores(gold: list[str], said: list[str]) -> None:
+    known = RougeScorer(["rougeL"]).score(" ".join(gold), " ".join(said))["rougeL"].fmeasure
+    assert score("rouge_l", [" ".join(gold)], [" ".join(said)]) == pytest.approx(known)
+
+
+def test_squad_is_torchmetrics() -> None:
+    golds, said, also = pairs_of_texts()
+    for g, s, a in zip(golds, said, also, strict=True):
+        target = {"answers": {"answer_start": [0] * (1 + len(a)), "text": [g, *a]}, "id": "1"}
+        known = squad([{"prediction_text": s, "id": "1"}], [target])
+        assert 100 * score("squad_em", [g], [s], also=[a]) == pytest.approx(float(known["exact_match"]), abs=1e-4)
+        assert 100 * score("squad_f1", [g], [s], also=[a]) == pytest.approx(float(known["f1"]), abs=1e-4)
+
+
+def test_mcc_is_scikit_learns() -> None:
+    golds, predictions = answers()
+    assert score("mcc", golds, predictions) == pytest.approx(matthews_corrcoef(golds, predictions))
+    reversed_labels = {"bug": "praise", "praise": "bug"}
+    two = [g for g in golds if g in reversed_labels]
+    assert score("mcc", two, [reversed_labels[g] for g in two]) == pytest.approx(-1)
+    assert score("mcc", golds, ["bug"] * len(golds)) == 0
+
+
+def test_label_sets_are_scikit_learns_multilabel() -> None:
+    rng = random.Random(2)
+    golds = [[x for x in LABELS if rng.random() < 0.4] for _ in range(80)]
+    said = [[x for x in LABELS if (x in g) != (rng.random() < 0.2)] for g in golds]
+    as_text = [format_labels(g, LABELS) for g in golds], [format_labels(s, LABELS) for s in said]
+    hot = MultiLabelBinarizer(classes=LABELS).fit([LABELS])
+    matrices = hot.transform(golds), hot.transform(said)
+    for average in ("macro", "micro"):
+        known = f1_score(*matrices, average=average, zero_division=0)
+        assert score(f"{average}_f1", *as_text, LABELS) == pytest.approx(known)  # type: ignore[arg-type]
+    assert score("accuracy", *as_text) == pytest.approx(accuracy_score(*matrices))
+
+
+def test_spearman_is_scipys() -> None:
+    rng = np.random.default_rng(4)
+    golds = rng.integers(1, 6, size=60).astype(float)
+    said = golds + rng.normal(size=60).round(1)
+    as_text = [format_number(g) for g in golds], [format_number(s) for s in said]
+    assert score("spearman", *as_text) == pytest.approx(spearmanr(golds, said).statistic)
+    assert score("spearman", ["1", "2", "3"], ["5", "5", "5"]) == 0
+    # What is no number stands in the middle.
+    known = spearmanr([1, 2, 3, 4], [3, 2, 3, 4]).statistic
+    assert score("spearman", ["1", "2", "3", "4"], ["?", "2", "3", "4"]) == pytest.approx(known)
+    assert mean_absolute_error(*as_text).value == pytest.approx(np.abs(golds - said).mean())
+
+
+RESAMPLED: dict[str, tuple[list[str], list[str | None]]] = {
+    "spearman": ([str(i % 5) for i in range(40)], [str((i * 7) % 6) for i in range(40)]),
+    "span_f1": (
+        [spans([(0, 2, "a"), (3 + i % 3, 7, "b")]) for i in range(40)],
+        [spans([(0, 2 + i % 2, "a"), (4, 7, "b")]) for i in range(40)],
+    ),
+}
+
+
+@pytest.mark.parametrize("metric", get_args(Metric))
+def test_a_resampled_metric_is_the_metric_of_the_resample(metric: Metric) -> None:
+    golds, predictions = RESAMPLED.get(metric, answers(40))
+    if metric != "spearman":  # what is no number stands in the middle of those drawn
+        predictions = [None if i == 5 else p for i, p in enumerate(predictions)]
+    index = np.random.default_rng(0).integers(0, 40, size=(2, 3, 40))
+    values = over_rows(metric, golds, predictions, LABELS)(index)
+    assert values.shape == (2, 3)
+    for rows, value in zip(index.reshape(-1, 40), values.ravel(), strict=True):
+        drawn = score(metric, [golds[i] for i in rows], [predictions[i] for i in rows], LABELS)
+        assert value == pytest.approx(drawn)
 
 
 def test_per_label_is_scikit_learns_report() -> None:

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-from p2m.evaluate.metrics import Answer, right, score
+from p2m.evaluate.counted import Statistic
+from p2m.evaluate.metrics import CORRELATIONS, SHARES, Answer, over_rows
 from p2m.task.spec import Metric
 
 if TYPE_CHECKING:
@@ -32,6 +33,16 @@ class Estimate:
 
     def __str__(self) -> str:
         return f"{self.metric} {self.value:.3f} ({self.low:.3f} to {self.high:.3f}, n = {self.n})"
+
+    @property
+    def short(self) -> str:
+        """``0.840 (0.773 to 0.890)``."""
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+    @property
+    def width(self) -> float:
+        """Of the interval."""
+        return self.high - self.low
 
 
 def wilson(correct: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -76,12 +87,13 @@ def bca(
 
 
 def bca_over_rows(
-    statistic: Callable[[np.ndarray], np.ndarray], n: int, *, confidence: float, resamples: int, seed: int
+    statistic: Statistic, n: int, *, confidence: float, resamples: int, seed: int, least: float = 0.0
 ) -> tuple[float, float]:
-    """BCa where ``statistic`` maps integer row indices of shape (..., n) to values in [0, 1] of shape (...).
+    """BCa where ``statistic`` maps integer row indices of shape (..., n) to values from ``least`` to 1 of shape (...).
 
-    A degenerate bootstrap falls back to Wilson's interval with ``value * n`` of ``n`` right: a mean of values in [0, 1]
-    varies at most as much as a proportion, so the interval claims no more than the rows can tell.
+    A degenerate bootstrap falls back to Wilson's interval with ``value * n`` of ``n`` right (the value as a share of
+    the way from ``least`` to 1): a mean of values in [0, 1] varies at most as much as a proportion, so the interval
+    claims no more than the rows can tell.
     """
     import warnings
 
@@ -107,10 +119,11 @@ def bca_over_rows(
             ).confidence_interval
         low, high = float(found.low), float(found.high)
     if not (np.isfinite(low) and np.isfinite(high)) or low == high:
-        return wilson(value * n, n, confidence)
+        low, high = wilson((value - least) / (1 - least) * n, n, confidence)
+        return least + (1 - least) * low, least + (1 - least) * high
     # The bias correction can move both ends to one side of a skewed metric's value; a report that contradicts
     # itself helps nobody, so the interval is widened to hold the value.
-    return max(0.0, min(low, value)), min(1.0, max(high, value))
+    return max(least, min(low, value)), min(1.0, max(high, value))
 
 
 def interval(
@@ -123,18 +136,18 @@ def interval(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Estimate:
-    """``metric`` on these rows with its interval: Wilson for ``accuracy`` and ``exact_match``, BCa for ``macro_f1`` and
-    ``chrf``. Arguments as for ``score``. Raises ``ValueError`` for no rows."""
-    from p2m.evaluate.metrics import chrf_over_rows, macro_f1_over_rows
+    """``metric`` on these rows with its interval: Wilson for the share of right rows, BCa for every other metric.
+
+    Arguments as for ``score``. Raises ``ValueError`` for no rows.
+    """
+    import numpy as np
 
     n = len(golds)
-    value = score(metric, golds, predictions, labels, also)
-    if metric in ("accuracy", "exact_match"):
-        low, high = wilson(sum(right(metric, golds, predictions, also)), n, confidence)
+    statistic = over_rows(metric, golds, predictions, labels, also)
+    value = float(statistic(np.arange(n)))
+    if metric in SHARES:
+        low, high = wilson(round(value * n), n, confidence)
     else:
-        if metric == "macro_f1":
-            statistic = macro_f1_over_rows(golds, predictions, labels)
-        else:
-            statistic = chrf_over_rows(golds, predictions, also)
-        low, high = bca_over_rows(statistic, n, confidence=confidence, resamples=RESAMPLES, seed=seed)
+        least = -1.0 if metric in CORRELATIONS else 0.0
+        low, high = bca_over_rows(statistic, n, confidence=confidence, resamples=RESAMPLES, seed=seed, least=least)
     return Estimate(metric, value, low, high, n)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from p2m.evaluate.errors import Fault
-from p2m.evaluate.metrics import right
+from p2m.evaluate.metrics import row_scores
 from p2m.rows import Row
 
 TEXTS_A_FAULT = 3
@@ -39,7 +39,7 @@ def analyse_texts(rows: Sequence[Row], predictions: Sequence[str]) -> TextErrors
     ``rows`` are validation rows: never call it on the sealed test where the planner sees the result.
     """
     golds, also = [r.output for r in rows], [r.meta.get("also", ()) for r in rows]
-    same = right("exact_match", golds, predictions, also)
+    same = row_scores("exact_match", golds, predictions, also)
     scores = sentence_chrf(golds, predictions, also)
     found: dict[str, list[int]] = {}
     for i, row in enumerate(rows):

@@ -84,12 +84,12 @@ class Generate(TaskKind):
 
     def agrees(self, task: TaskSpec, first: str, second: str | None) -> bool:
         """Equal where the metric wants that, else at least 0.6 chrF++: the same said in other words."""
-        from p2m.evaluate.metrics import right
+        from p2m.evaluate.metrics import row_scores
         from p2m.evaluate.text_errors import sentence_chrf
 
         if second is None:
             return False
-        if right("exact_match", [first], [second])[0]:
+        if row_scores("exact_match", [first], [second])[0]:
             return True
         return task.metric != "exact_match" and sentence_chrf([first], [second])[0] >= SAME_ANSWER
 
