@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -46,7 +47,9 @@ def shape_of(columns: Sequence[str], record: Record) -> Shape | None:
     if tokens and (tags := first(TAGS, lambda v: isinstance(v, list) and len(v) == len(record[tokens]))):
         return Shape("tagged tokens", (tokens, tags), lambda r: _from_tags(r.get(tokens), r.get(tags)))
     question, context = first(("question",), _text), first(("context", "passage", "paragraph"), _text)
-    answers = first(("answers", "answer"), lambda v: isinstance(v, dict | str))
+    answers = first(
+        ("answers", "answer"), lambda v: isinstance(v, dict) or (context and _text(v) and v in record[context])
+    )
     if question and context and answers:
         columns_of = (question, context, answers)
         return Shape("questions", columns_of, lambda r: _from_question(*(r.get(c) for c in columns_of)))
@@ -143,10 +146,8 @@ def _from_spans(text: Any, spans: Any) -> dict[str, Any]:
 def label_set(value: Any) -> tuple[str, ...]:
     """The labels of a cell: a list, a JSON array, or text with ``;`` or ``|`` between; of an empty one none."""
     if isinstance(value, str) and value.strip().startswith("["):
-        try:
+        with suppress(ValueError):
             value = json.loads(value)
-        except ValueError:
-            pass
     if isinstance(value, str):
         value = re.split(r"[;|]", value)
     if value is None:

@@ -67,7 +67,8 @@ TARGET = re.compile(
 )
 TEXT_KEYS = ("name", "language", "input_column", "output_column", "instruction")
 KEYS = (
-    *TEXT_KEYS, "kind", "labels", "multi_label", "scale", "metric", "target", "examples", "validation", "train", "budget", "student"
+    *TEXT_KEYS, "kind", "labels", "multi_label", "scale", "metric", "target", "examples", "validation", "train",
+    "budget", "student",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Train a student that reads a whole text: its head on fixed features, then, for ``full``, the encoder's layers with it.
+"""Train a student that reads a whole text: its head on fixed features, then, for ``full``, the encoder with it.
 
 Starting from a fitted head keeps the first steps from spoiling the features (Kumar et al. 2022, "Fine-Tuning can
 Distort Pretrained Features and Underperform Out-of-Distribution"); it also converges in fewer epochs. What the head's

@@ -1,4 +1,4 @@
-"""A rating for a text: regression, trained on standardised ratings and saved so that the model says the rating itself."""
+"""A rating for a text: regression on standardised ratings, saved so that the model says the rating itself."""
 
 from __future__ import annotations
 
