@@ -17,6 +17,7 @@ from p2m.task.spec import Metric, TaskSpec
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from p2m.evaluate.intervals import Estimate
     from p2m.evaluate.metrics import LabelScore
     from p2m.train.recipe import Method, Progress, Recipe, TrainResult
 
@@ -32,6 +33,8 @@ class Extract(Formed):
     name = "extract"
     methods = ("full",)
     baseline_names = "a dictionary of the training spans"
+    # A row teaches many spans, and many words that are in none.
+    enough_rows = 80
 
     def read(
         self, task: TaskSpec, path: str, *, input_column: str | None = None, output_column: str | None = None
@@ -49,6 +52,11 @@ class Extract(Formed):
                 raise BadInput(str(error), where=path, line=row.meta.get("line"), fix=fix) from None
             made.append(replace(row, output=format_spans(spans)))
         return made
+
+    def strata(self, rows: Sequence[Row]) -> list[str] | None:
+        """The rarest label of a row's spans, none where it has none: rare labels come into both splits."""
+        counts = self.counts(rows)
+        return [min((s.label for s in parse_spans(r.output)), key=lambda k: (counts[k], k), default="") for r in rows]
 
     def valid(self, task: TaskSpec, row: Row) -> bool:
         try:

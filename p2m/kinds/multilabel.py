@@ -61,6 +61,11 @@ class MultiLabel(Formed):
             output_column=output_column or task.output_column,
         )
 
+    def strata(self, rows: Sequence[Row]) -> list[str] | None:
+        """The rarest label of each row, none where it has none: rare labels come into both splits."""
+        counts = self.counts(rows)
+        return [min(parse_labels(r.output), key=lambda k: (counts[k], k), default="") for r in rows]
+
     def valid(self, task: TaskSpec, row: Row) -> bool:
         known = frozenset(task.labels)
         return set(parse_labels(row.output, known)) <= known

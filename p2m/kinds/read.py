@@ -49,6 +49,10 @@ class Read(Formed):
 
         return TaskKind.settle(self, rows)
 
+    def strata(self, rows: Sequence[Row]) -> list[str] | None:
+        """Whether the question has an answer."""
+        return ["" if row.output else "none" for row in rows]
+
     def valid(self, task: TaskSpec, row: Row) -> bool:
         from p2m.train.reader import asked, place_of
 

@@ -66,6 +66,14 @@ class Score(Formed):
         ]
         return settled, {"averaged": len(rows) - len(settled)}
 
+    def strata(self, rows: Sequence[Row]) -> list[str] | None:
+        """The fifth of the ratings that a row's is in."""
+        import numpy as np
+
+        values = np.array([parse_number(row.output) for row in rows])
+        edges = np.unique(np.quantile(values, [0.2, 0.4, 0.6, 0.8])) if len(values) else []
+        return [str(int(k)) for k in np.searchsorted(edges, values)]
+
     def valid(self, task: TaskSpec, row: Row) -> bool:
         try:
             parse_number(row.output)
