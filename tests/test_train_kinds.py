@@ -32,7 +32,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def recipe(base: Path, metric: str, **changes: object) -> Recipe:
     made = Recipe(
-        str(base), LABELS, metric, "full", seed=3, epochs=6, learning_rate=2e-3, head_learning_rate=5e-3  # type: ignore[arg-type]
+        str(base), LABELS, metric, "full", seed=3, epochs=30, learning_rate=5e-3, head_learning_rate=1e-2, patience=8  # type: ignore[arg-type]
     )  # fmt: skip
     return replace(made, **changes)  # type: ignore[arg-type]
 
@@ -83,9 +83,9 @@ def question_rows(n: int, seed: int) -> list[Row]:
 def test_label_sets_are_learnt_saved_and_read_by_plain_code(base: Path, tmp_path: Path) -> None:
     from transformers import pipeline
 
-    data, validation, fresh = label_rows(200, 0), label_rows(80, 1), label_rows(60, 2)
+    data, validation, fresh = label_rows(300, 0), label_rows(80, 1), label_rows(60, 2)
     student = Student(base, LABELS, "multi_label_classification")
-    result = train_label_sets(recipe(base, "micro_f1"), student, data, validation, lambda _: None)
+    result = train_label_sets(recipe(base, "micro_f1", epochs=30), student, data, validation, lambda _: None)
     student.save(tmp_path)
     assert max(e.validation for e in result.epochs) > 0.9
     said = [p.output for p in load_predictor(tmp_path).predict([r.input for r in fresh])]
@@ -101,9 +101,10 @@ def test_a_threshold_is_a_labels_own_only_where_enough_rows_have_it() -> None:
     rng = np.random.default_rng(0)
     gold = np.zeros((100, 3), dtype=np.float32)
     gold[:40, 0], gold[:3, 1], gold[:40, 2] = 1, 1, 1
-    probs = np.clip(gold * np.array([0.2, 0.2, 0.8]) + 0.05 + 0.02 * rng.random((100, 3)), 0, 1)
+    probs = np.clip(gold * np.array([0.2, 0.8, 0.5]) + np.array([0.05, 0.05, 0.4]) + 0.02 * rng.random((100, 3)), 0, 1)
     low, shared, high = choose_thresholds(probs, gold)
-    assert low < 0.25 < high and shared not in (low, high)
+    assert low < 0.25 and high > 0.4
+    assert shared == low  # three rows have it: what is best for all labels together, though 0.45 divides them too
     assert choose_thresholds(probs[:2], gold[:2]) == [0.5, 0.5, 0.5]
 
 
@@ -251,7 +252,7 @@ def test_an_answer_that_is_not_there_is_refused() -> None:
 def test_answers_are_learnt_and_saved(base: Path, tmp_path: Path) -> None:
     student = Reader(base, "", seed=3)
     data, validation, fresh = question_rows(300, 0), question_rows(60, 1), question_rows(60, 2)
-    made = recipe(base, "squad_f1", epochs=14)
+    made = recipe(base, "squad_f1", epochs=30)
     result = train_reader(made, student, data, validation, lambda _: None)
     student.save(tmp_path)
     assert max(e.validation for e in result.epochs) > 0.8

@@ -17,7 +17,6 @@ from p2m.task.spec import Metric, TaskSpec
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from p2m.evaluate.intervals import Estimate
     from p2m.evaluate.metrics import LabelScore
     from p2m.train.recipe import Method, Progress, Recipe, TrainResult
 
