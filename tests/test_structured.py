@@ -24,7 +24,8 @@ def table(folder: Path, *records: dict[str, object]) -> str:
 
 
 def spans_task(**changes: object) -> TaskSpec:
-    return TaskSpec(name="t", instruction="Find them.", kind="extract", labels=("band", "song"), metric="span_f1", **changes)  # type: ignore[arg-type]  # fmt: skip
+    labels = ("band", "song")
+    return TaskSpec(name="t", instruction="Find them.", kind="extract", labels=labels, metric="span_f1", **changes)  # type: ignore[arg-type]
 
 
 def test_tagged_tokens_become_spans_of_their_text(tmp_path: Path) -> None:
@@ -126,7 +127,7 @@ def test_a_rating_off_the_scale_is_refused(tmp_path: Path) -> None:
 
 def test_the_teachers_spans_must_be_in_the_text() -> None:
     task = spans_task(examples=(Example(input="x", output="[]"),))
-    reply = '{"answer": [{"text": "Clash", "label": "band"}, {"text": "Clash", "label": "band"}, {"text": "Abba", "label": "band"}]}'
+    reply = json.dumps({"answer": [{"text": t, "label": "band"} for t in ("Clash", "Clash", "Abba")]})
     found = parse_spans(read(task, "Clash and Clash", reply) or "")
     assert [(s.start, s.end) for s in found] == [(0, 5), (10, 15)]
     assert read(task, "Clash", "no json") is None

@@ -135,7 +135,8 @@ def _whole(value: Any) -> int:
 
 
 def _class_names(info: dict[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Column -> names, from ``features[].dtype.class_label.names``, also of a ``sequence`` (a list, or a map of '0', '1'…)."""
+    """Column -> names, from ``features[].dtype.class_label.names``, also of a ``sequence`` (a list, or a map of '0',
+    '1'…)."""
     features = info.get("features")
     names: dict[str, tuple[str, ...]] = {}
     for feature in features if isinstance(features, list) else ():

@@ -39,7 +39,7 @@ class Mapping:
     reasons: tuple[str, ...] = ()
     refused: str | None = None
     structured: bool = False
-    """The two columns are tokens and tags, a text and spans, or a question and its answers (``p2m.data.structured``)."""
+    """The columns are tokens and tags, a text and spans, or a question and its answers (``p2m.data.structured``)."""
     template: str | None = None
     """The input where it takes several columns (``p2m.catalog.template``); ``input_column`` is the first of them."""
 

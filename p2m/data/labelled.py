@@ -99,7 +99,10 @@ def read_unlabelled(path: str, *, input_column: str | None = None) -> Unlabelled
         if not texts:
             raise BadInput("there is no text", where="standard input" if path == "-" else path)
         return Unlabelled(texts, [{"text": t} for t in texts], ("text",))
-    table = with_header(read_table(path), (), (input_column,))
+    table = read_table(path)
+    if input_column is None and (plain := plain_table(table)) is not table:
+        return Unlabelled([r[INPUT] for r in plain.records], table.records, table.columns)
+    table = with_header(table, (), (input_column,))
     column = text_column(table, input_column)
     texts = [_cell(r.get(column), table, column, n) for r, n in zip(table.records, table.lines, strict=True)]
     return Unlabelled(texts, table.records, table.columns)

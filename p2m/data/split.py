@@ -75,8 +75,8 @@ def too_few(n: int, where: str = "", needed: int = FEWEST) -> BadInput:
 
 
 def split(rows: Sequence[Row], seed: int, *, use: Use, strata: Sequence[str] | None, where: str = "") -> Split:
-    """Divide ``rows`` as ``sizes`` says. ``strata``, the group of each row, keeps the groups' shares, and every group that
-    has two rows in both splits where there is room; without it (answers are free text) the draw is plain.
+    """Divide ``rows`` as ``sizes`` says. ``strata``, the group of each row, keeps the groups' shares, and every group
+    that has two rows in both splits where there is room; without it (answers are free text) the draw is plain.
 
     Each split keeps the order of ``rows``. Raises ``BadInput`` for too few rows, naming ``where``.
     """
