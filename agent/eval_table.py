@@ -12,7 +12,7 @@ from p2m.errors import BadInput
 from p2m.evaluate.calibration import ece
 from p2m.evaluate.errors import Fault
 from p2m.evaluate.intervals import Estimate
-from p2m.evaluate.metrics import LabelScore, confusions, per_label
+from p2m.evaluate.metrics import LabelScore, confusions
 from p2m.evaluate.slices import Slice, slices
 from p2m.task.spec import TaskSpec
 
@@ -78,7 +78,7 @@ def evaluation(
         file=file,
         n=len(rows),
         estimates=tuple(kind.estimate_of(m, task, rows, predicted) for m in metrics),
-        per_label=tuple(per_label(golds, predicted, task.labels)) if kind.answers_are_labels else (),
+        per_label=tuple(LabelScore(**s) for s in kind.details(task, rows, predicted).get("per_class", ())),
         confusions=tuple(confusions(golds, predicted)) if kind.answers_are_labels else (),
         faults=Fault.of(kind.errors(task, rows, predicted).analysis),
         truncated=predictor.truncated,
@@ -127,7 +127,10 @@ def print_evaluation(result: Evaluation, stream: TextIO) -> None:
     if result.truncated:
         line(f"  {result.truncated} of the texts are longer than the model reads and were cut", "yellow")
     line()
-    if not result.per_label:
+    if result.per_label and not result.confusions:
+        console.print(_label_table(result.per_label))
+        line()
+    if not result.confusions:
         for fault in result.faults:
             line(f"  {fault.count} of {result.n}: {fault.name}")
             for text in fault.texts:

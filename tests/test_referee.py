@@ -79,19 +79,19 @@ def test_sizes(n: int, use: str, expected: tuple[int, int, int]) -> None:
 
 def test_split_is_stratified_whole_and_the_same_for_a_seed() -> None:
     data = rows(700, ("a",) * 6 + ("b",) * 3 + ("c",))
-    drawn = split(data, 1, use="test_split", stratify=True)
+    drawn = split(data, 1, use="test_split", strata=[r.output for r in data])
     parts = [drawn.validation, drawn.test, drawn.leftover]
     assert [len(p) for p in parts] == [200, 400, 100]
     assert sorted(r.input for p in parts for r in p) == sorted(r.input for r in data)
     assert Counter(r.output for r in drawn.validation) == {"a": 120, "b": 60, "c": 20}
     assert Counter(r.output for r in drawn.test) == {"a": 240, "b": 120, "c": 40}
-    assert drawn == split(data, 1, use="test_split", stratify=True)
-    assert drawn.test != split(data, 2, use="test_split", stratify=True).test
+    assert drawn == split(data, 1, use="test_split", strata=[r.output for r in data])
+    assert drawn.test != split(data, 2, use="test_split", strata=[r.output for r in data]).test
 
 
 def test_rare_labels_are_in_both_splits_where_they_can_be() -> None:
     data = [*rows(960, ("a",)), *(Row(f"rare {i}", "two") for i in range(2)), Row("alone", "one")]
-    drawn = split(data, 0, use="test_split", stratify=True)
+    drawn = split(data, 0, use="test_split", strata=[r.output for r in data])
     for part in (drawn.validation, drawn.test):
         assert "two" in {r.output for r in part}
     assert any("only one held-out row" in note and "one" in note for note in drawn.notes)
@@ -99,13 +99,13 @@ def test_rare_labels_are_in_both_splits_where_they_can_be() -> None:
 
 def test_more_labels_than_seats_still_fills_the_splits() -> None:
     data = [Row(f"{text(i)} x", f"label {i // 2}") for i in range(20)]
-    drawn = split(data, 0, use="training_file", stratify=True)
+    drawn = split(data, 0, use="training_file", strata=[r.output for r in data])
     assert (len(drawn.validation), len(drawn.test), len(drawn.leftover)) == (5, 5, 10)
 
 
 def test_free_text_answers_are_drawn_plainly() -> None:
     data = [Row(text(i), f"answer {i}") for i in range(40)]
-    drawn = split(data, 0, use="validation_file", stratify=False)
+    drawn = split(data, 0, use="validation_file", strata=None)
     assert (len(drawn.validation), len(drawn.test), drawn.notes) == (20, 20, ())
 
 

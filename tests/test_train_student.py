@@ -139,11 +139,11 @@ def test_two_runs_give_identical_weights(base: Path, tmp_path: Path) -> None:
 
 
 def test_word_embeddings_stay_and_biases_do_not_decay(base: Path) -> None:
-    from p2m.train.fit import _optimizer
+    from p2m.train.loop import optimizer
 
     student = Student(base, LABELS)
     before = student.encoder.get_input_embeddings().weight.clone()
-    groups = _optimizer(recipe(base), student).param_groups
+    groups = optimizer(recipe(base), student).param_groups
     for group in groups:
         assert all((p.ndim < 2) == (group["weight_decay"] == 0.0) for p in group["params"])
     assert {g["lr"] for g in groups} == {1e-3, 5e-4}

@@ -171,7 +171,7 @@ def _offer(ctx: ToolContext, catalog: Catalog, dataset: str, split: str, recipe:
         if name == split or name not in splits:
             continue
         rows = map_rows(catalog, dataset, name, recipe).rows
-        if len(rows) < LEAST_HELD_OUT or set(ctx.task.labels) - {r.output for r in rows}:
+        if len(rows) < LEAST_HELD_OUT or set(ctx.task.labels) - set(kinds.of(ctx.task).counts(rows)):
             continue
         handle = ctx.store.handle(
             "offer",

@@ -74,7 +74,13 @@ def as_proposed(dataset: str, mapping: Mapping) -> dict[str, Any]:
 
 def recipe_of(mapping: Mapping) -> Recipe:
     """How to read rows by a mapping that is not refused."""
-    return Recipe(mapping.input_column or "", mapping.output_column or "", mapping.labels, template=mapping.template)
+    return Recipe(
+        mapping.input_column or "",
+        mapping.output_column or "",
+        mapping.labels,
+        template=mapping.template,
+        structured=mapping.structured,
+    )
 
 
 async def plan(
@@ -100,7 +106,7 @@ async def plan(
         fix = "choose another dataset or give a label_map" if by_label else "choose another dataset"
         note = f" ({seen.note})" if seen.note else ""
         raise ToolFailure("invalid_args", f"{dataset} does not fit: {mapping.refused}{note}; {fix}")
-    recipe = recipe_of(mapping)
+    recipe = replace(recipe_of(mapping), spans=ctx.task.labels if mapping.structured else ())
     if label_map and by_label:
         recipe = replace(recipe, labels=_checked_map(ctx, seen.profile, mapping.output_column, label_map))
     return replace(recipe, where=parse_filter(filter) if filter else None), seen.note

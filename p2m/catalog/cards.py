@@ -135,12 +135,16 @@ def _whole(value: Any) -> int:
 
 
 def _class_names(info: dict[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Column -> names, from ``features[].dtype.class_label.names`` (a list, or a map of '0', '1'…)."""
+    """Column -> names, from ``features[].dtype.class_label.names``, also of a ``sequence`` (a list, or a map of '0',
+    '1'…)."""
     features = info.get("features")
     names: dict[str, tuple[str, ...]] = {}
     for feature in features if isinstance(features, list) else ():
         dtype = feature.get("dtype") if isinstance(feature, dict) else None
         label = dtype.get("class_label") if isinstance(dtype, dict) else None
+        each = feature.get("sequence", feature.get("list")) if isinstance(feature, dict) else None
+        if label is None and isinstance(each, dict):  # a list of them: the tags of tokens
+            label = each.get("class_label") or (each.get("dtype") or {}).get("class_label")
         found = label.get("names") if isinstance(label, dict) else None
         if isinstance(found, dict):
             ordered = sorted(found.items(), key=lambda kv: int(kv[0]) if str(kv[0]).isdigit() else 0)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from p2m.catalog.base import Catalog
 from p2m.catalog.template import Template, parse_template
+from p2m.data.labelled import map_label
+from p2m.data.structured import shape_of
 from p2m.errors import BadInput
+from p2m.outputs import format_spans, parse_spans
 from p2m.rows import Row
 
 MAX_INPUT_CHARS = 2000
@@ -27,6 +31,9 @@ class Recipe:
     labels: dict[str, str] = field(default_factory=dict)
     where: tuple[str, str] | None = None
     template: str | None = None
+    structured: bool = False
+    """The record is read by ``p2m.data.structured``; ``spans`` are then the labels whose spans are kept."""
+    spans: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,13 +71,37 @@ def map_rows(catalog: Catalog, dataset: str, split: str, recipe: Recipe) -> Mapp
             )
         if number == 0 and recipe.template is not None:
             template = parse_template(recipe.template, record)
-        reason, text, answer = _one(record, recipe, template)
+        more: dict[str, Any] = {}
+        if recipe.structured:
+            reason, text, answer, more = _structured(record, recipe)
+        else:
+            reason, text, answer = _one(record, recipe, template)
         if reason:
             removed[reason] += 1
             continue
-        meta = {"dataset": dataset, "revision": revision, "split": split, "row": number, "done": ["mapped"]}
+        meta = {**more, "dataset": dataset, "revision": revision, "split": split, "row": number, "done": ["mapped"]}
         rows.append(Row(text, answer, f"dataset:{dataset}/{split}", meta=meta))
     return Mapped(rows, dict(removed))
+
+
+def _structured(record: dict[str, Any], recipe: Recipe) -> tuple[str, str, str, dict[str, Any]]:
+    """As ``_one``, with the answer's place and further right answers."""
+    if recipe.where and str(record.get(recipe.where[0])).strip() != recipe.where[1]:
+        return "filtered", "", "", {}
+    shape = shape_of(tuple(record), record)
+    try:
+        plain = shape.read(record) if shape else {}
+    except ValueError:
+        plain = {}
+    if not plain:
+        return "empty", "", "", {}
+    text, answer = plain["input"], plain["output"]
+    if recipe.spans:
+        spans = [(s, map_label(s.label, recipe.spans)) for s in parse_spans(answer)]
+        answer = format_spans(replace(s, label=label) for s, label in spans if label)
+    if len(text) > MAX_INPUT_CHARS:
+        return "too_long", "", "", {}
+    return "", text, answer, {key: plain[key] for key in ("start", "also") if key in plain}
 
 
 def _one(record: dict[str, object], recipe: Recipe, template: Template | None) -> tuple[str, str, str]:

@@ -62,7 +62,9 @@ def named(row: dict[str, Any], names: dict[str, tuple[str, ...]]) -> dict[str, A
         value = row.get(column)
         if isinstance(value, str) and value.lstrip("-").isdigit() and value not in classes:
             value = int(value)  # a CSV has only strings
-        if isinstance(value, int) and not isinstance(value, bool):
+        if isinstance(value, list) and all(type(v) is int and 0 <= v < len(classes) for v in value):
+            row[column] = [classes[v] for v in value]
+        elif isinstance(value, int) and not isinstance(value, bool):
             row[column] = classes[value] if 0 <= value < len(classes) else None
     return row
 

@@ -6,11 +6,15 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from p2m.catalog.base import Card, Embed
 from p2m.catalog.labels import Match, match_labels
 from p2m.catalog.profile import Column, Profile
 from p2m.data import names
+from p2m.data.labelled import map_label
+from p2m.data.structured import Shape, shape_of
+from p2m.outputs import parse_spans
 from p2m.task.spec import TaskSpec
 
 MIN_COVERAGE = 0.5
@@ -34,6 +38,8 @@ class Mapping:
     dropped: int = 0
     reasons: tuple[str, ...] = ()
     refused: str | None = None
+    structured: bool = False
+    """The columns are tokens and tags, a text and spans, or a question and its answers (``p2m.data.structured``)."""
     template: str | None = None
     """The input where it takes several columns (``p2m.catalog.template``); ``input_column`` is the first of them."""
 
@@ -49,6 +55,7 @@ PAIRS = (
 """Columns of which neither makes sense alone, as they are named in public datasets."""
 QUESTIONS = (("context", "question"), ("passage", "question"))
 """For tasks whose output is text: what a question is about belongs to it."""
+RATINGS = ("rating", "score", "stars", "similarity", "grade", "relevance")
 _KEY = re.compile(r"^([^:\n]{1,40}):\s", re.MULTILINE)
 
 
@@ -88,6 +95,8 @@ def propose_mapping(
     output_column: str | None = None,
 ) -> Mapping:
     """Columns by name and content unless given; labels by ``match_labels``, with the card's body as its glosses."""
+    if task.kind == "extract" and input_column is None and output_column is None and (found := _shaped(task, profile)):
+        return found
     texts = tuple(name for name in profile.text_columns if name != output_column)
     source = input_column or next(iter(texts), None)
     if source is None:
@@ -104,17 +113,53 @@ def propose_mapping(
         usable = [c for c in outputs if c.values and not (template and f"{{{c.name}}}" in template)]
         return replace(_for_classes(task, source, usable, reasons, card, embed), template=template)
     free = [c for c in outputs if not (template and f"{{{c.name}}}" in template)]
-    return replace(_for_text(profile, source, free, reasons), template=template)
+    return replace(_for_text(task, profile, source, free, reasons), template=template)
 
 
-def _for_text(profile: Profile, source: str, outputs: list[Column], reasons: list[str]) -> Mapping:
+def _shaped(task: TaskSpec, profile: Profile) -> Mapping | None:
+    """A mapping where the rows hold spans or questions, by their columns and first rows; None for plain text."""
+    names_of = [c.name for c in profile.columns]
+    shape = shape_of(names_of, profile.sample[0]) if profile.sample else None
+    if shape is None:
+        return None
+    source, output = shape.columns[0], shape.columns[-1]
+    reasons = (f"its rows hold {shape.what}: {', '.join(shape.columns)}",)
+    if (shape.what == "questions") == bool(task.labels):
+        wanted = "labelled spans" if task.labels else "an answer from a text"
+        return Mapping(source, output, reasons=reasons, refused=f"it holds {shape.what}, the task wants {wanted}")
+    coverage = 1.0
+    if task.labels:
+        seen = {s.label for row in profile.sample for s in parse_spans(_output(shape, row))}
+        known = {label for label in seen if map_label(label, task.labels) is not None}
+        coverage = len(known) / len(seen) if seen else 0.0
+        if seen and not known:
+            there = ", ".join(sorted(seen)[:6])
+            return Mapping(source, output, reasons=reasons, refused=f"none of its spans' labels is the task's: {there}")
+    kept = profile.rows_read
+    return Mapping(source, output, {}, round(coverage, 3), round(coverage, 3), kept, 0, reasons, structured=True)
+
+
+def _output(shape: Shape, record: dict[str, Any]) -> str:
+    try:
+        return str(shape.read(record)["output"])
+    except ValueError:
+        return "[]"
+
+
+def _for_text(task: TaskSpec, profile: Profile, source: str, outputs: list[Column], reasons: list[str]) -> Mapping:
     """The output is another column of text; the order in the file decides where the names do not."""
     usable = [c for c in outputs if c.type in ("text", "integer", "number", "boolean")]
     if not usable:
         return Mapping(
             source, None, reasons=tuple(reasons), refused=f"no second column to be the output beside {source}"
         )
+    if task.kind == "score":
+        usable = [c for c in usable if c.type in ("integer", "number")]
+        if not usable:
+            return Mapping(source, None, reasons=tuple(reasons), refused="no column of numbers to be the rating")
     named = [c for c in usable if names.tier(c.name, names.OUTPUT_NAMES) is not None]
+    if task.kind == "score":
+        named = [c for c in usable if names.plain(c.name) in RATINGS] or named
     free = [c for c in usable if c.name in profile.text_columns]
     output = (named or free or usable)[0 if named else -1]
     reasons.append(f"output is {output.name}, by its {'name' if named else 'place'}")

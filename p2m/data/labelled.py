@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from p2m.data import names
 from p2m.data.columns import as_text, labelled_columns, text_column, with_header
+from p2m.data.structured import INPUT, OUTPUT, label_set, plain_table
 from p2m.data.table import Table, read_table, write_table
 from p2m.data.textfile import decode, read_text
 from p2m.errors import BadInput
+from p2m.outputs import format_labels
 from p2m.rows import Row
 
 if TYPE_CHECKING:
@@ -37,22 +39,35 @@ def read_labelled(
     labels: Sequence[str] = (),
     input_column: str | None = None,
     output_column: str | None = None,
+    multi_label: bool = False,
     source: str = "user",
 ) -> list[Row]:
     """Rows of a CSV, TSV, JSONL, JSON (``file.json#key``) or Parquet file, in file order.
 
     With ``labels``, each output becomes the label that equals it but for case, space, ``_`` and ``-``. ``meta`` holds
     ``line`` (row number in Parquet) and, where the output is a list of right answers, ``also``: those after the first.
+    ``multi_label``: the output is a set of labels in its canonical spelling; without ``labels`` in the order of
+    appearance. Tagged tokens, spans and questions with a context are read as ``p2m.data.structured`` says.
     Raises ``BadInput`` with file and line: all that ``read_table`` raises, columns that cannot be told, an empty cell,
     an unknown label.
     """
-    table = with_header(read_table(path), labels, (input_column, output_column))
-    text_in, text_out = labelled_columns(table, labels, input_column, output_column)
+    table = read_table(path)
+    if input_column is None and output_column is None:
+        table = plain_table(table)
+    table = with_header(table, labels, (input_column, output_column))
+    text_in, text_out = labelled_columns(table, () if multi_label else labels, input_column, output_column)
+    if multi_label:
+        return _label_sets(table, text_in, text_out, labels, source)
     rows = []
     for record, line in zip(table.records, table.lines, strict=True):
         text = _cell(record.get(text_in), table, text_in, line)
-        answer, also = _answers(record, table, text_out, line)
         meta: dict[str, Any] = {"line": line}
+        if isinstance(start := record.get("start"), int) and table.columns == (INPUT, OUTPUT):
+            meta["start"] = start
+        if record.get(text_out) == "" and table.columns == (INPUT, OUTPUT) and kind == "extract":
+            rows.append(Row(input=text, output="", source=source, meta=meta))  # a question without an answer
+            continue
+        answer, also = _answers(record, table, text_out, line)
         if also and kind != "classify":
             meta["also"] = also
         rows.append(Row(input=text, output=answer, source=source, meta=meta))
@@ -84,7 +99,10 @@ def read_unlabelled(path: str, *, input_column: str | None = None) -> Unlabelled
         if not texts:
             raise BadInput("there is no text", where="standard input" if path == "-" else path)
         return Unlabelled(texts, [{"text": t} for t in texts], ("text",))
-    table = with_header(read_table(path), (), (input_column,))
+    table = read_table(path)
+    if input_column is None and (plain := plain_table(table)) is not table:
+        return Unlabelled([r[INPUT] for r in plain.records], table.records, table.columns)
+    table = with_header(table, (), (input_column,))
     column = text_column(table, input_column)
     texts = [_cell(r.get(column), table, column, n) for r, n in zip(table.records, table.lines, strict=True)]
     return Unlabelled(texts, table.records, table.columns)
@@ -112,6 +130,25 @@ def _answers(record: dict[str, Any], table: Table, column: str, line: int) -> tu
         return _cell(value or None, table, column, line), []
     also = [text for v in record.get("also") or () if isinstance(v, str) and (text := v.strip())]
     return texts[0], [*dict.fromkeys(t for t in (*texts[1:], *also) if t != texts[0])]
+
+
+def _label_sets(table: Table, text_in: str, text_out: str, labels: Sequence[str], source: str) -> list[Row]:
+    rows = []
+    for record, line in zip(table.records, table.lines, strict=True):
+        text, chosen = _cell(record.get(text_in), table, text_in, line), []
+        for said in label_set(record.get(text_out)):
+            label = map_label(said, labels) if labels else said
+            if label is None:
+                raise BadInput(
+                    f"{said!r} is not one of the labels; the labels are: {', '.join(labels)}",
+                    where=table.where,
+                    line=line,
+                    fix="Correct the file, or add the label to labels: in the task.",
+                )
+            chosen.append(label)
+        output = format_labels(chosen, labels or chosen)
+        rows.append(Row(input=text, output=output, source=source, meta={"line": line}))
+    return rows
 
 
 def _with_labels(rows: list[Row], labels: Sequence[str], table: Table) -> list[Row]:

@@ -112,16 +112,17 @@ class Referee:
             shown = ", ".join(map(repr, unknown[:5]))
             raise BadInput(f"labels that the task has not: {shown}", where=where, fix=f"It has {list(task.labels)}")
         clean, removed = self._clean(task, rows, source)
-        drawn = split(clean, seed, use=use, stratify=is_classifier, where=where)
+        drawn = split(clean, seed, use=use, strata=kinds.of(task).strata(clean), where=where)
         notes = list(drawn.notes)
         if is_classifier and (unseen := [x for x in task.labels if x not in {r.output for r in clean}]):
             notes.append(
                 f"no held-out row has the label {', '.join(unseen)}: how well it is told apart is not measured"
             )
-        low, high = wilson(0.8 * len(drawn.test), len(drawn.test))
-        notes.append(
-            f"{len(drawn.test)} test rows: an accuracy of 0.80 would have the 95% interval {low:.2f} to {high:.2f}"
-        )
+        if is_classifier:
+            low, high = wilson(0.8 * len(drawn.test), len(drawn.test))
+            notes.append(
+                f"{len(drawn.test)} test rows: an accuracy of 0.80 would have the 95% interval {low:.2f} to {high:.2f}"
+            )
         if use == "validation_file" and drawn.leftover:
             notes.append(
                 f"{len(drawn.leftover)} rows of {where} are used for nothing: more would not sharpen the estimate"

@@ -78,9 +78,9 @@ def too_few(n: int, where: str = "", needed: int = FEWEST) -> BadInput:
     )
 
 
-def split(rows: Sequence[Row], seed: int, *, use: Use, stratify: bool, where: str = "") -> Split:
-    """Divide ``rows`` as ``sizes`` says. ``stratify`` keeps the shares of the labels, and every label that has two
-    rows in both splits where there is room; without it (answers are free text) the draw is plain.
+def split(rows: Sequence[Row], seed: int, *, use: Use, strata: Sequence[str] | None, where: str = "") -> Split:
+    """Divide ``rows`` as ``sizes`` says. ``strata``, the group of each row, keeps the groups' shares, and every group
+    that has two rows in both splits where there is room; without it (answers are free text) the draw is plain.
 
     Each split keeps the order of ``rows``. Raises ``BadInput`` for too few rows, naming ``where``.
     """
@@ -89,7 +89,7 @@ def split(rows: Sequence[Row], seed: int, *, use: Use, stratify: bool, where: st
     random.Random(f"split {seed}").shuffle(drawn)
     groups: dict[str, list[int]] = {}
     for i in drawn:
-        groups.setdefault(rows[i].output if stratify else "", []).append(i)
+        groups.setdefault(strata[i] if strata is not None else "", []).append(i)
     counts = {label: len(groups[label]) for label in sorted(groups)}
     # A label with two rows has one in each split; of one with more, the test leaves at least one.
     least = {label: int(n > 1) for label, n in counts.items()}
@@ -101,7 +101,7 @@ def split(rows: Sequence[Row], seed: int, *, use: Use, stratify: bool, where: st
         chosen["test"].update(members[: test[label]])
         chosen["validation"].update(members[test[label] : test[label] + validation[label]])
     notes = []
-    if stratify and (rare := [label for label, n in counts.items() if n < 2]):
+    if strata is not None and (rare := [label for label, n in counts.items() if n < 2]):
         notes.append(f"only one held-out row: {', '.join(rare)}; it is in one of the two splits")
     return Split(
         [row for i, row in enumerate(rows) if i in chosen["validation"]],

@@ -75,18 +75,19 @@ class Linear:
 
 def tfidf() -> Linear:
     """TF-IDF of words (1 and 2) and characters (2 to 5, inside words), then logistic regression."""
+    return Linear("TF-IDF + logistic regression", tfidf_vectorizer, TFIDF_STRENGTH)
 
-    def vectorizer() -> Any:
-        from sklearn.feature_extraction.text import TfidfVectorizer
-        from sklearn.pipeline import make_union
 
-        return make_union(
-            # One character is a word in some languages, and "?" is half of some tasks.
-            TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\w+|[^\w\s]", sublinear_tf=True),
-            TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True),
-        )
+def tfidf_vectorizer() -> Any:
+    """TF-IDF of words (1 and 2) and characters (2 to 5, inside words)."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.pipeline import make_union
 
-    return Linear("TF-IDF + logistic regression", vectorizer, TFIDF_STRENGTH)
+    return make_union(
+        # One character is a word in some languages, and "?" is half of some tasks.
+        TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\w+|[^\w\s]", sublinear_tf=True),
+        TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True),
+    )
 
 
 def embeddings(embedder: Embedder) -> Linear:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from p2m.errors import BadInput
 from p2m.files import write_atomic
+from p2m.outputs import format_number
 from p2m.train.batching import token_batches
 from p2m.train.runtime import load_model, load_tokenizer, prepare_torch
+
+if TYPE_CHECKING:
+    import torch
 
 BATCH_TOKENS = 4096
 # Texts that are tokenised and sorted by length at once: enough for even batches, few enough to hold any file.
@@ -53,9 +57,19 @@ def load_predictor(folder: Path) -> AnyPredictor:
     load or whose architecture nothing here reads."""
     from p2m.train.runtime import load_config
 
-    architecture = next(iter(load_config(Path(folder)).architectures or ()), "")
+    config = load_config(Path(folder))
+    architecture = next(iter(config.architectures or ()), "")
     if architecture.endswith("ForSequenceClassification"):
-        return Predictor(folder)
+        problems = {"multi_label_classification": LabelSetPredictor, "regression": ScorePredictor}
+        return problems.get(config.problem_type or "", Predictor)(folder)
+    if architecture.endswith("ForTokenClassification"):
+        from p2m.evaluate.spanpredict import TagPredictor
+
+        return TagPredictor(folder)
+    if architecture.endswith("ForQuestionAnswering"):
+        from p2m.evaluate.spanpredict import AnswerPredictor
+
+        return AnswerPredictor(folder)
     if architecture.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")):
         from p2m.evaluate.generator import Generator
 
@@ -95,9 +109,23 @@ class Predictor:
         self.longest = min(self._tokenizer.model_max_length, getattr(config, "max_position_embeddings", None) or 512)
         self.pad_id = int(self._tokenizer.pad_token_id or 0)
         self.labels = tuple(str(config.id2label[i]) for i in range(config.num_labels))
+        self.check(config, folder)
+        self.truncated = 0
+
+    def check(self, config: Any, folder: Path) -> None:
+        """Raises ``BadInput`` for a model that answers otherwise."""
         if len(self.labels) < 2 or config.problem_type not in (None, "single_label_classification"):
             raise BadInput("this model does not choose one of several labels", where=str(folder))
-        self.truncated = 0
+
+    def answers(self, logits: torch.Tensor) -> list[Prediction]:
+        """What float64 logits of shape (rows, outputs) say of each row."""
+        import torch
+
+        probs = torch.softmax(logits, dim=-1)
+        return [
+            Prediction(self.labels[k], dict(zip(self.labels, row, strict=True)))
+            for k, row in zip(probs.argmax(1).tolist(), probs.tolist(), strict=True)
+        ]
 
     def predict(self, texts: Sequence[str], batch_tokens: int = BATCH_TOKENS) -> list[Prediction]:
         """One prediction a text, in order. ``batch_tokens`` bounds a padded batch."""
@@ -120,8 +148,44 @@ class Predictor:
         with torch.inference_mode():
             for batch in token_batches([len(i) for i in ids], batch_tokens):
                 padded = self._tokenizer.pad({"input_ids": [ids[i] for i in batch]}, return_tensors="pt")
-                probs = torch.softmax(self._model(**padded).logits.double(), dim=-1)
-                best = probs.argmax(1).tolist()
-                for i, k, row in zip(batch, best, probs.tolist(), strict=True):
-                    found[i] = Prediction(self.labels[k], dict(zip(self.labels, row, strict=True)), cut[i])
+                for i, answer in zip(batch, self.answers(self._model(**padded).logits.double()), strict=True):
+                    found[i] = replace(answer, truncated=cut[i])
         return [p for p in found if p is not None]
+
+
+class LabelSetPredictor(Predictor):
+    """A multi-label classifier: the labels whose probability is above their threshold in the configuration
+    (``thresholds``, by default 0.5). The probabilities of one text do not sum to 1."""
+
+    def check(self, config: Any, folder: Path) -> None:
+        if config.problem_type != "multi_label_classification":
+            raise BadInput("this model does not choose a set of labels", where=str(folder))
+        self._thresholds = list(getattr(config, "thresholds", None) or [0.5] * len(self.labels))
+        if len(self._thresholds) != len(self.labels):
+            raise BadInput(
+                f"{len(self._thresholds)} thresholds for {len(self.labels)} labels", where=str(folder / "config.json")
+            )
+
+    def answers(self, logits: torch.Tensor) -> list[Prediction]:
+        import torch
+
+        from p2m.train.multilabel import decide
+
+        probs = torch.sigmoid(logits)
+        said = decide(probs.numpy(), self._thresholds, self.labels)
+        return [
+            Prediction(text, dict(zip(self.labels, row, strict=True)))
+            for text, row in zip(said, probs.tolist(), strict=True)
+        ]
+
+
+class ScorePredictor(Predictor):
+    """A regressor with one output: the rating itself."""
+
+    def check(self, config: Any, folder: Path) -> None:
+        if config.num_labels != 1:
+            raise BadInput("this model does not say one number", where=str(folder))
+
+    def answers(self, logits: torch.Tensor) -> list[Prediction]:
+        # The weights are float32: more digits than these would only be noise.
+        return [Prediction(format_number(float(f"{value:.6g}"))) for value in logits[:, 0].tolist()]

@@ -142,6 +142,10 @@ class TaskKind(ABC):
             settled.append(Row(row.input, row.output, row.source, row.probs, meta))
         return settled, {"merged": len(rows) - len(settled)}
 
+    def strata(self, rows: Sequence[Row]) -> list[str] | None:
+        """The group of each row that every held-out split is to have its share of; None for a plain draw."""
+        return [row.output for row in rows] if self.answers_are_labels else None
+
     def valid(self, task: TaskSpec, row: Row) -> bool:
         """Whether ``row`` can train a student of ``task``."""
         return bool(row.output.strip())

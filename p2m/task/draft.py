@@ -40,6 +40,8 @@ class Fields:
     name: str | None = None
     kind: Kind | None = None
     labels: tuple[str, ...] = ()
+    multi_label: bool = False
+    scale: tuple[float, float] | None = None
     metric: Metric | None = None
     target: float | None = None
     language: str | None = None

@@ -24,6 +24,7 @@ METRICS: dict[Kind, tuple[Metric, ...]] = {
     "classify": ("accuracy", "macro_f1", "micro_f1", "mcc"),
     "generate": ("chrf", "exact_match", "rouge_l", "squad_f1", "squad_em"),
     "extract": ("exact_match", "squad_f1", "squad_em", "span_f1", "chrf"),
+    "score": ("spearman",),
 }
 METRIC_NAMES: dict[str, Metric] = {
     "accuracy": "accuracy",
@@ -55,13 +56,19 @@ KIND_NAMES: dict[str, Kind] = {
     "generation": "generate",
     "extract": "extract",
     "extraction": "extract",
+    "score": "score",
+    "scoring": "score",
+    "rate": "score",
+    "rating": "score",
+    "regression": "score",
 }
 TARGET = re.compile(
     r"^(?:(?P<metric>[A-Za-z][\w +-]*?)\s*(?:>=|≥|>|=|:)\s*)?(?P<number>\d+(?:\.\d+)?|\.\d+)\s*(?P<percent>%?)$"
 )
 TEXT_KEYS = ("name", "language", "input_column", "output_column", "instruction")
 KEYS = (
-    *TEXT_KEYS, "kind", "labels", "metric", "target", "examples", "validation", "train", "budget", "student"
+    *TEXT_KEYS, "kind", "labels", "multi_label", "scale", "metric", "target", "examples", "validation", "train",
+    "budget", "student",
 )  # fmt: skip
 
 
@@ -82,7 +89,9 @@ def read_fields(raw: Mapping[str, Any], place: Finder, folder: Path) -> Fields:
     return Fields(
         name=_name(given["name"], place("name")) if "name" in given else None,
         kind=read_kind(given["kind"], place("kind")) if "kind" in given else None,
-        labels=read_labels(given["labels"], place("labels")) if "labels" in given else (),
+        labels=read_labels(given["labels"], place("labels"), spans=given.get("kind")) if "labels" in given else (),
+        multi_label=_yes(given["multi_label"], place("multi_label")) if "multi_label" in given else False,
+        scale=_scale(given["scale"], place("scale")) if "scale" in given else None,
         metric=metric or target_metric,
         target=target,
         language=_text(given, "language"),
@@ -128,8 +137,8 @@ def read_target(value: Any, place: Place) -> tuple[float, Metric | None]:
     return target, metric
 
 
-def read_labels(value: Any, place: Place) -> tuple[str, ...]:
-    """Two or more different labels, from a list or ``a, b, c``."""
+def read_labels(value: Any, place: Place, spans: Any = None) -> tuple[str, ...]:
+    """Two or more different labels, from a list or ``a, b, c``; one is enough where ``spans`` is the kind extract."""
     fix = "Write labels: [first, second]."
     items = re.split(r"\s*,\s*", value.strip()) if isinstance(value, str) else value
     if not isinstance(items, list | tuple) or not all(as_text(item) for item in items):
@@ -140,9 +149,30 @@ def read_labels(value: Any, place: Place) -> tuple[str, ...]:
         if same is not None:
             twice = f"{label!r} twice" if same == label else f"{same!r} and {label!r}, which read the same"
             raise place.bad(f"labels has {twice}", "Keep one.")
-    if len(labels) < 2:
+    if len(labels) < 2 and KIND_NAMES.get(names.plain(as_text(spans))) != "extract":
         raise place.bad(f"there is one label, {labels[0]!r}: nothing to tell apart", fix)
     return tuple(labels)
+
+
+def _yes(value: Any, place: Place) -> bool:
+    said = {"true": True, "yes": True, "false": False, "no": False}.get(as_text(value).casefold())
+    if said is None:
+        raise place.bad(f"{as_text(value)!r} is neither true nor false", "Write multi_label: true.")
+    return said
+
+
+def _scale(value: Any, place: Place) -> tuple[float, float]:
+    """``[1, 5]``, ``1 to 5`` or ``1-5``."""
+    items = (
+        value if isinstance(value, list) else re.findall(r"-?\d+(?:\.\d+)?", re.sub(r"(?<=\d)-", " ", as_text(value)))
+    )
+    try:
+        low, high = (float(as_text(item)) for item in items)
+    except ValueError:
+        raise place.bad("scale must be its lowest and its highest rating", "Write scale: [1, 5].") from None
+    if not math.isfinite(low) or not math.isfinite(high) or low >= high:
+        raise place.bad(f"the scale {low:g} to {high:g} is empty", "Write scale: [1, 5].")
+    return low, high
 
 
 def read_examples(value: Any, place: Finder) -> tuple[Shown, ...]:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from p2m.data.labelled import map_label, read_labelled
+from p2m.data.structured import label_set
+from p2m.outputs import format_labels, parse_number
 from p2m.task.draft import Draft, Shown
 from p2m.task.fields import METRICS
-from p2m.task.infer import LABEL_CHARS, Pairs, infer, infer_metric
+from p2m.task.infer import LABEL_CHARS, Pairs, are_label_sets, infer, infer_metric
 from p2m.task.spec import Example, Kind, Metric, TaskSpec
 
 SCRIPTS = (
@@ -41,24 +43,33 @@ def finish(draft: Draft) -> TaskSpec | NeedsLLM:
             raise draft.place.bad("the task has examples but no instruction", "Say in a sentence what is to be done.")
         raise draft.place.bad("the task is empty", "Say in a sentence what is to be done, and give a few examples.")
     fields = draft.fields
-    if fields.labels and fields.kind not in (None, "classify"):
-        raise draft.at("labels").bad(f"labels are for kind classify, but kind is {fields.kind}", "Remove one of them.")
+    if fields.labels and fields.kind not in (None, "classify", "extract"):
+        raise draft.at("labels").bad(
+            f"labels are for kinds classify and extract, but kind is {fields.kind}", "Remove one of them."
+        )
     examples, notes = _without_repeats(draft.examples)
     pairs: Pairs = [(s.input, s.output) for s in examples]
     evidence, origin = _evidence(draft, pairs)
     kind, labels, said = _kind(draft, evidence, origin)
+    several = kind == "classify" and (fields.multi_label or are_label_sets(evidence))
     if kind is None or (kind == "classify" and not labels):
         what = "its labels" if kind else "whether it classifies, generates or extracts"
         return NeedsLLM(draft, f"the task does not say {what}, and has no examples that show it")
-    if kind == "classify":
+    if several:
+        examples = _label_sets(examples, labels)
+    elif kind == "score":
+        _numbers(examples, fields.scale)
+    elif kind == "classify":
         examples = _labelled(draft, examples, labels, inferred=not fields.labels)
-    metric, metric_notes = _metric(draft, kind, evidence)
+    metric, metric_notes = _metric(draft, kind, evidence, _default(kind, labels, several))
     language, language_notes = _language(draft, examples)
     return TaskSpec(
         name=fields.name or _name(draft),
         instruction=draft.instruction.strip(),
         kind=kind,
         labels=labels,
+        multi_label=several,
+        scale=fields.scale,
         examples=tuple(Example(input=s.input, output=s.output) for s in examples),
         metric=metric,
         target=fields.target,
@@ -103,7 +114,8 @@ def _evidence(draft: Draft, pairs: Pairs) -> tuple[Pairs, str]:
         rows += read_labelled(
             path,
             kind=fields.kind,
-            labels=fields.labels,
+            labels=fields.labels if fields.kind != "extract" else (),
+            multi_label=fields.multi_label,
             input_column=fields.input_column,
             output_column=fields.output_column,
         )
@@ -115,8 +127,8 @@ def _evidence(draft: Draft, pairs: Pairs) -> tuple[Pairs, str]:
 def _kind(draft: Draft, evidence: Pairs, origin: str) -> tuple[Kind | None, tuple[str, ...], tuple[str, ...]]:
     fields = draft.fields
     if fields.labels:
-        return "classify", fields.labels, ()
-    found = infer(draft.instruction, evidence, told=fields.kind, origin=origin)
+        return fields.kind or "classify", fields.labels, ()
+    found = infer(draft.instruction, evidence, told=fields.kind, origin=origin, multi_label=fields.multi_label)
     if found.kind == "classify" and len(found.labels) == 1:
         raise draft.place.bad(
             f"all examples have one label, {_short(found.labels[0])}: nothing to tell apart",
@@ -143,8 +155,43 @@ def _labelled(draft: Draft, examples: list[Shown], labels: tuple[str, ...], *, i
     return mapped
 
 
-def _metric(draft: Draft, kind: Kind, evidence: Pairs) -> tuple[Metric, tuple[str, ...]]:
+def _label_sets(examples: list[Shown], labels: tuple[str, ...]) -> list[Shown]:
+    made = []
+    for number, shown in enumerate(examples, 1):
+        chosen = [map_label(said, labels) for said in label_set(shown.output)]
+        if None in chosen:
+            raise shown.place.bad(
+                f"example {number} ({_short(shown.input)}) has the output {_short(shown.output)}, which is not among "
+                f"the labels: {', '.join(labels)}",
+                "Correct the example, or write all labels under labels:.",
+            )
+        made.append(replace(shown, output=format_labels([c for c in chosen if c], labels)))
+    return made
+
+
+def _numbers(examples: Sequence[Shown], scale: tuple[float, float] | None) -> None:
+    for number, shown in enumerate(examples, 1):
+        try:
+            value = parse_number(shown.output)
+        except ValueError as error:
+            raise shown.place.bad(f"example {number}: {error}", "Write a number.") from None
+        if scale and not scale[0] <= value <= scale[1]:
+            raise shown.place.bad(
+                f"example {number}: {value:g} is not on the scale {scale[0]:g} to {scale[1]:g}", "Correct one of them."
+            )
+
+
+def _default(kind: Kind, labels: Sequence[str], several: bool) -> Metric | None:
+    """The metric where the kind alone does not say it."""
+    if several:
+        return "micro_f1"
+    return "span_f1" if kind == "extract" and labels else None
+
+
+def _metric(draft: Draft, kind: Kind, evidence: Pairs, default: Metric | None) -> tuple[Metric, tuple[str, ...]]:
     metric = draft.fields.metric
+    if metric is None and default is not None:
+        return default, ()
     if metric is None:
         return infer_metric(kind, evidence)
     if metric not in METRICS[kind]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from p2m.data.labelled import map_label
 from p2m.data.names import plain
+from p2m.data.structured import label_set
+from p2m.outputs import parse_labels, parse_spans
 from p2m.task.phrases import kind_said, labels_said, sounds_like_classes
 from p2m.task.spec import DEFAULT_METRIC, Kind, Metric
 
@@ -16,6 +18,7 @@ ALMOST_ALL = 0.9
 LABEL_WORDS, LABEL_CHARS = 6, 60
 SCALE = 11  # a rating has at most the steps 0 to 10; more different numbers are amounts
 SHORT_WORDS, SHORT_CHARS = 3, 24
+RATES = re.compile(r"\b(rat(e|es|ing|ings)|scor(e|es|ing)|scale|how (well|much|good|similar|likely|strongly))\b", re.I)
 NOTHING = {"", "n/a", "na", "none", "-", "null", "nothing"}
 
 Pairs = Sequence[tuple[str, str]]
@@ -30,7 +33,14 @@ class Inferred:
     notes: tuple[str, ...] = ()
 
 
-def infer(instruction: str, pairs: Pairs, *, told: Kind | None = None, origin: str = "the examples") -> Inferred:
+def infer(
+    instruction: str,
+    pairs: Pairs,
+    *,
+    told: Kind | None = None,
+    origin: str = "the examples",
+    multi_label: bool = False,
+) -> Inferred:
     """Kind and labels from the instruction and ``pairs`` of input and output; ``told`` is the kind the user gave.
 
     Outputs decide where there are any: a label set is a few short outputs that come again and are not copied from
@@ -38,8 +48,15 @@ def infer(instruction: str, pairs: Pairs, *, told: Kind | None = None, origin: s
     """
     said = labels_said(instruction)
     outputs = [output for _, output in pairs]
-    if told in ("generate", "extract"):
+    if told in (None, "extract") and (found := span_labels(outputs)):
+        return Inferred("extract", found, (f"kind: extract; labels: {', '.join(found)} (the spans of {origin})",))
+    if told in ("generate", "extract", "score"):
         return Inferred(told)
+    if multi_label or are_label_sets(pairs):
+        labels = tuple(dict.fromkeys(label for output in outputs for label in label_set(output)))
+        return _classes(labels, f"the label sets of {origin}")
+    if told is None and are_ratings(instruction, outputs):
+        return Inferred("score", (), (f"kind: score (the outputs of {origin} are ratings with decimals)",))
     if said and outputs and sum(map_label(output, said) is not None for output in outputs) > len(outputs) / 2:
         return _classes(said, "the instruction names them")
     if not outputs:
@@ -89,6 +106,30 @@ def are_labels(instruction: str, pairs: Pairs) -> bool:
     named = all(plain(o) in text for o in distinct) and not any(_is_number(o) for o in distinct)
     short = all(len(o.split()) <= SHORT_WORDS for o in distinct)
     return len(outputs) < 50 and short and (named or sounds_like_classes(instruction))
+
+
+def are_label_sets(pairs: Pairs) -> bool:
+    """Is every output a JSON array of strings, as ``p2m.outputs`` writes label sets?"""
+    return bool(pairs) and all(o == "[]" or (o.startswith('["') and len(parse_labels(o)) > 0) for _, o in pairs)
+
+
+def span_labels(outputs: Sequence[str]) -> tuple[str, ...]:
+    """The labels of outputs that are spans as ``p2m.outputs`` writes them, by first appearance; none for others."""
+    if not all(o == "[]" or o.startswith("[{") for o in outputs):
+        return ()
+    try:
+        return tuple(dict.fromkeys(span.label for output in outputs for span in parse_spans(output)))
+    except ValueError:
+        return ()
+
+
+def are_ratings(instruction: str, outputs: Sequence[str]) -> bool:
+    """Are the outputs numbers from 0 to at most 100, some with decimals, where the instruction speaks of rating?"""
+    if len(outputs) < 4 or not all(_is_number(o) and re.fullmatch(r"-?\d+(\.\d+)?", o) for o in outputs):
+        return False
+    values = [float(o) for o in outputs]
+    decimals = any(v != int(v) for v in values)
+    return decimals and min(values) >= 0 and max(values) <= 100 and bool(RATES.search(instruction))
 
 
 def label_order(instruction: str, outputs: Sequence[str]) -> tuple[str, ...]:

@@ -6,14 +6,19 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Kind = Literal["classify", "generate", "extract"]
+Kind = Literal["classify", "generate", "extract", "score"]
 Metric = Literal[
     "accuracy", "macro_f1", "micro_f1", "mcc",
     "exact_match", "chrf", "rouge_l", "squad_em", "squad_f1",
     "span_f1",
     "spearman",
 ]  # fmt: skip
-DEFAULT_METRIC: dict[str, Metric] = {"classify": "accuracy", "generate": "chrf", "extract": "exact_match"}
+DEFAULT_METRIC: dict[str, Metric] = {
+    "classify": "accuracy",
+    "generate": "chrf",
+    "extract": "exact_match",
+    "score": "spearman",
+}
 
 
 class Frozen(BaseModel):
@@ -53,6 +58,9 @@ class TaskSpec(Frozen):
     instruction: str
     kind: Kind
     labels: tuple[str, ...] = ()
+    """Of a classifier, or of the spans to extract; an extraction without labels is one answer from the text."""
+    multi_label: bool = Field(default=False, description="a text has any number of the labels")
+    scale: tuple[float, float] | None = Field(default=None, description="the lowest and the highest rating")
     examples: tuple[Example, ...] = ()
     metric: Metric = "accuracy"
     target: float | None = Field(default=None, ge=0, le=1, description="on the metric, as a fraction of 1")

@@ -48,16 +48,18 @@ _MEAN_POOLED = {
 
 
 class Student:
-    """A classifier in training; ``module`` holds every weight.
+    """A classifier in training; ``module`` holds every weight. ``problem`` is transformers' ``problem_type``, and
+    ``extra_config`` is saved in its configuration.
 
     ``pooled`` says that it reads the mean of the last hidden states: ``features`` and ``set_head`` are for
     such students. Where the architecture cannot express that, its own classifier is trained as it is. It reads
     ``longest`` tokens. Raises ``BadInput`` for a folder that does not load.
     """
 
-    def __init__(self, base: Path, labels: Sequence[str]) -> None:
+    def __init__(self, base: Path, labels: Sequence[str], problem: str = "single_label_classification") -> None:
         prepare_torch()
-        self.base, self.labels = Path(base), tuple(labels)
+        self.base, self.labels, self._problem = Path(base), tuple(labels), problem
+        self.extra_config: dict[str, Any] = {}
         self.tokenizer = load_tokenizer(self.base)
         config = load_config(self.base)
         self.pooled = config.model_type in _MEAN_POOLED and not pools_first_token(self.base)
@@ -66,7 +68,7 @@ class Student:
             self.module = _mean_pooled(load_model(self.base, "AutoModel", add_pooling_layer=False), len(self.labels))
         else:
             self.module = load_model(self.base, "AutoModelForSequenceClassification", **self._label_config())
-        self.longest = _positions(config, self.tokenizer)
+        self.longest = positions(config, self.tokenizer)
 
     @property
     def encoder(self) -> Any:
@@ -93,6 +95,20 @@ class Student:
         mean = (hidden * mask).sum(1) / mask.sum(1)
         return torch.tanh(torch.nn.functional.layer_norm(mean, mean.shape[-1:]) / mean.shape[-1] ** 0.5)
 
+    @property
+    def output_layer(self) -> Any:
+        """The last linear layer. Raises ``BadInput`` where the architecture has none that can be told."""
+        import torch
+
+        if self.pooled:
+            return self.module["out"]
+        wide = [
+            m for m in self.module.modules() if isinstance(m, torch.nn.Linear) and m.out_features == len(self.labels)
+        ]
+        if not wide:
+            raise BadInput("the model's last layer cannot be told", where=str(self.base), fix="Use another base model")
+        return wide[-1]
+
     def set_head(self, weights: np.ndarray, bias: np.ndarray) -> None:
         """Make the head this linear classifier over ``features``: (labels, size) and (labels,)."""
         import torch
@@ -112,14 +128,10 @@ class Student:
     def save(self, folder: Path) -> None:
         """Write weights (safetensors, float32), config and tokenizer, for ``AutoModelForSequenceClassification``."""
         model = self._exported() if self.pooled else self.module
+        for name, value in self.extra_config.items():
+            setattr(model.config, name, value)
         model.save_pretrained(folder)
-        tokenizer = load_tokenizer(self.base)  # ours remembers how the last batch was cut and padded
-        tokenizer.model_max_length = self.longest
-        for ours in (*SAFE_LOADING, "is_local"):
-            tokenizer.init_kwargs.pop(ours, None)
-        tokenizer.backend_tokenizer.no_truncation()
-        tokenizer.backend_tokenizer.no_padding()
-        tokenizer.save_pretrained(folder)
+        save_tokenizer(self.base, folder, self.longest)
 
     def _exported(self) -> Any:
         import torch
@@ -148,7 +160,7 @@ class Student:
             "num_labels": len(self.labels),
             "id2label": dict(enumerate(self.labels)),
             "label2id": {label: i for i, label in enumerate(self.labels)},
-            "problem_type": "single_label_classification",
+            "problem_type": self._problem,
         }
 
 
@@ -177,6 +189,17 @@ def _mean_layer(like: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return filled
 
 
+def save_tokenizer(base: Path, folder: Path, longest: int) -> None:
+    """The tokenizer of ``base`` as it was published, but for the length that it says the model reads."""
+    tokenizer = load_tokenizer(base)  # one in use remembers how the last batch was cut and padded
+    tokenizer.model_max_length = longest
+    for ours in (*SAFE_LOADING, "is_local"):
+        tokenizer.init_kwargs.pop(ours, None)
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.save_pretrained(folder)
+
+
 def pools_first_token(folder: Path) -> bool:
     """Whether a sentence-transformers folder says that its sentence vector is the first token's state."""
     import json
@@ -190,7 +213,7 @@ def pools_first_token(folder: Path) -> bool:
         raise BadInput("this is not a pooling configuration", where=str(file)) from error
 
 
-def _positions(config: Any, tokenizer: Any) -> int:
+def positions(config: Any, tokenizer: Any) -> int:
     """Tokens that the model has positions for, special ones included, at most ``LONGEST``."""
     positions = getattr(config, "max_position_embeddings", None) or LONGEST
     # RoBERTa counts positions from the padding id on: two of its 514 are never used.
