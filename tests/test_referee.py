@@ -156,9 +156,11 @@ def test_demonstrations_repetitions_and_contradictions_are_taken_out(store: Stor
 
 
 def test_two_answers_to_one_input_are_no_contradiction_for_free_text(store: Store) -> None:
-    data = [*rows(30), Row(text(3), "another right answer")]
+    data = [*rows(30), Row(text(3), "another right answer"), rows(30)[4]]
     held = Referee(store, None).fix_from_rows(task(kind="generate", labels=()), data, "dataset:o/n", 0)
-    assert held.removed == {"duplicate": 1}
+    assert held.removed == {"merged": 1, "duplicate": 1}
+    (both,) = [r for r in (*held.validation, *held.test) if r.input == text(3)]
+    assert both.meta["also"] == ["another right answer"]
 
 
 def test_generated_rows_that_nearly_repeat_count_once(store: Store) -> None:

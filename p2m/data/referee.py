@@ -146,7 +146,7 @@ class Referee:
             unique = deduplicate(kept, self._embed).kept
         else:
             unique = list({normalise(row.input): row for row in reversed(kept)}.values())[::-1]
-        removed["duplicate"] = len(kept) - len(unique)
+        removed["duplicate"] += len(kept) - len(unique)
         return unique, {reason: count for reason, count in removed.items() if count}
 
 

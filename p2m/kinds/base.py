@@ -131,16 +131,18 @@ class TaskKind(ABC):
 
         first: dict[str, Row] = {}
         also: dict[str, dict[str, None]] = {}
+        merged = 0
         for row in rows:
             key = normalise(row.input)
-            first.setdefault(key, row)
-            also.setdefault(key, {}).update(dict.fromkeys((row.output, *row.meta.get("also", ()))))
+            known = also.setdefault(key, {})
+            merged += first.setdefault(key, row) is not row and row.output not in known
+            known.update(dict.fromkeys((row.output, *row.meta.get("also", ()))))
         settled = []
         for key, row in first.items():
             others = [answer for answer in also[key] if answer != row.output]
             meta = {**row.meta, "also": others} if others else row.meta
             settled.append(Row(row.input, row.output, row.source, row.probs, meta))
-        return settled, {"merged": len(rows) - len(settled)}
+        return settled, {"merged": merged, "duplicate": len(rows) - len(settled) - merged}
 
     def strata(self, rows: Sequence[Row]) -> list[str] | None:
         """The group of each row that every held-out split is to have its share of; None for a plain draw."""
