@@ -23,7 +23,8 @@ if kind.endswith("TokenClassification"):
     find = pipeline("token-classification", model=folder, aggregation_strategy="first")
     said = [[[s["start"], s["end"], s["entity_group"]] for s in find(t)] for t in texts]
 elif kind.endswith("QuestionAnswering"):
-    model, tokenizer = AutoModelForQuestionAnswering.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForQuestionAnswering.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     for text in texts:
         question, context = text.split("\\ncontext: ", 1)
         inputs = tokenizer(question.removeprefix("question: "), context, return_tensors="pt",

@@ -48,7 +48,7 @@ def shape_of(columns: Sequence[str], record: Record) -> Shape | None:
         return Shape("tagged tokens", (tokens, tags), lambda r: _from_tags(r.get(tokens), r.get(tags)))
     question, context = first(("question",), _text), first(("context", "passage", "paragraph"), _text)
     answers = first(
-        ("answers", "answer"), lambda v: isinstance(v, dict) or (context and _text(v) and v in record[context])
+        ("answers", "answer"), lambda v: isinstance(v, dict) or bool(context and _text(v) and v in record[context])
     )
     if question and context and answers:
         columns_of = (question, context, answers)

@@ -51,7 +51,7 @@ def analyse_texts(rows: Sequence[Row], predictions: Sequence[str]) -> TextErrors
         shown = tuple(f"{_cut(rows[i].input)} → {_cut(predictions[i])} (right: {_cut(golds[i])})" for i in worst)
         faults.append(Fault(name, len(members), shown))
     brief = _BRIEFS.get(faults[0].name, "") if faults else ""
-    return TextErrors(len(rows), sum(same), tuple(faults), brief)
+    return TextErrors(len(rows), int(sum(same)), tuple(faults), brief)
 
 
 def sentence_chrf(

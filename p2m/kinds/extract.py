@@ -160,8 +160,10 @@ class Extract(Formed):
         faults = [Fault(name, len(t), tuple(t[:TEXTS])) for name, t in ranked]
         report = faults_report(f"{right} of {total} spans are found exactly", faults)
         table = ["| label | precision | recall | F1 | n |", "| --- | --: | --: | --: | --: |"]
-        for s in self._per_label(task, rows, predictions):
-            table.append(f"| {s.label} | {s.precision:.2f} | {s.recall:.2f} | {s.f1:.2f} | {s.support} |")
+        for each in self._per_label(task, rows, predictions):
+            table.append(
+                f"| {each.label} | {each.precision:.2f} | {each.recall:.2f} | {each.f1:.2f} | {each.support} |"
+            )
         return Errors(report.text, "\n".join([*table, "", report.display]), report.analysis)
 
     def card(self, labels: Sequence[str]) -> CardWords:

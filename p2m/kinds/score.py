@@ -70,8 +70,10 @@ class Score(Formed):
         """The fifth of the ratings that a row's is in."""
         import numpy as np
 
+        if not rows:
+            return []
         values = np.array([parse_number(row.output) for row in rows])
-        edges = np.unique(np.quantile(values, [0.2, 0.4, 0.6, 0.8])) if len(values) else []
+        edges = np.unique(np.quantile(values, [0.2, 0.4, 0.6, 0.8]))
         return [str(int(k)) for k in np.searchsorted(edges, values)]
 
     def valid(self, task: TaskSpec, row: Row) -> bool:

@@ -39,7 +39,8 @@ class Trainable(Protocol):
 class Lesson(Protocol):
     """The items of a training: ``lengths`` in tokens, and the loss of a batch of them, a scalar with a gradient."""
 
-    lengths: Sequence[int]
+    @property
+    def lengths(self) -> Sequence[int]: ...
 
     def loss(self, batch: list[int]) -> torch.Tensor: ...
 

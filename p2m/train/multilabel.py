@@ -108,7 +108,7 @@ def decide(probs: np.ndarray, thresholds: Sequence[float], labels: Sequence[str]
     import numpy as np
 
     above = probs > np.asarray(thresholds)
-    return [format_labels({labels[k] for k in np.flatnonzero(row)}, labels) for row in above]
+    return [format_labels({labels[int(k)] for k in np.flatnonzero(row)}, labels) for row in above]
 
 
 def indicator(outputs: Sequence[str], labels: Sequence[str]) -> np.ndarray:
