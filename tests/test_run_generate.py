@@ -34,6 +34,7 @@ def write_task(folder: Path, **more: object) -> Path:
     return folder / "task.md"
 
 
+@pytest.mark.slow
 def test_a_task_without_rows_is_written_answered_twice_trained_and_delivered(
     minilm: Path, teacher: FakeLLM, tmp_path: Path
 ) -> None:
@@ -83,7 +84,7 @@ def test_labelled_files_are_enough_and_further_answers_are_right_too(
     minilm: Path, teacher: FakeLLM, tmp_path: Path
 ) -> None:
     """The teacher is only compared with: what it answers is the first or a further right answer."""
-    made = rows(90, 3)
+    made = rows(120, 3)
     for name, part in (("train", made[:60]), ("held", made[60:])):
         lines = [json.dumps({"input": r.input, "output": [f"{r.output} !", r.output]}) for r in part]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))

@@ -43,6 +43,7 @@ def broken(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_broken_one_falls_out_and_the_winner_is_trained(
     minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,14 +66,11 @@ async def _generated_beside(ctx: ToolContext, referee: Referee, few: list[Row]) 
 
 
 async def _with_teacher(ctx: ToolContext, rows: list[Row]) -> tuple[Row, ...]:
-    """The user's few rows, each with what the teacher says of it: how far its labels can be trusted for the rest."""
-    from p2m.generate.label import label_texts
-
+    """The user's few rows, each with what the teacher says of it: how far its answers can be trusted for the rest."""
     assert ctx.teacher is not None
-    said = await label_texts([row.input for row in rows], ctx.task, ctx.teacher, stop=ctx.out_of_time)
-    return tuple(
-        replace(row, meta={**row.meta, "teacher": answer.label}) for row, answer in zip(rows, said, strict=True)
-    )
+    texts = [row.input for row in rows]
+    said = await kinds.of(ctx.task).answer(texts, ctx.task, ctx.teacher, stop=ctx.out_of_time)
+    return tuple(replace(row, meta={**row.meta, "teacher": answer}) for row, answer in zip(rows, said, strict=True))
 
 
 def _check_note(n: int) -> str:
