@@ -127,10 +127,10 @@ def print_evaluation(result: Evaluation, stream: TextIO) -> None:
     if result.truncated:
         line(f"  {result.truncated} of the texts are longer than the model reads and were cut", "yellow")
     line()
-    if result.per_label and not result.confusions:
+    if result.per_label and result.faults:
         console.print(_label_table(result.per_label))
         line()
-    if not result.confusions:
+    if result.faults or not result.per_label:
         for fault in result.faults:
             line(f"  {fault.count} of {result.n}: {fault.name}")
             for text in fault.texts:
