@@ -283,6 +283,7 @@ def test_a_users_few_rows_correct_what_generated_rows_say(tmp_path: Path, teache
     assert f"The user's own {held_out.check} rows" in (run / "model" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_users_few_rows_are_split_where_the_teacher_writes_nothing(tmp_path: Path) -> None:
     task = write_task(tmp_path, per_label=9, budget={"steps": 1, "examples": 60})
     with FakeLLM(lambda request: Fail(401, "bad key")) as dead:

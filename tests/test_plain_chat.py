@@ -80,6 +80,7 @@ def examples() -> list[str]:
     return [f"{t} => {label}" for label in script.LABELS for t in script.write(label, 3, f"demo {label}")]
 
 
+@pytest.mark.slow
 def test_from_words_to_a_run_that_is_steered_and_cancelled(tmp_path: Path, home: Path, hanging: FakeLLM) -> None:
     rows = "".join(f'"{text}",{label}\n' for text, label in script.held_out(14))
     (tmp_path / "held.csv").write_text("text,label\n" + rows)

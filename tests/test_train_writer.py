@@ -94,6 +94,7 @@ def test_an_encoder_decoder_is_taught_its_answer_and_end(t5: Path) -> None:
         assert writer.tokenizer.decode(read, skip_special_tokens=True) == row.input
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_a_decoder_learns_and_a_fresh_process_says_the_same(base: Path, method: str, tmp_path: Path) -> None:
     result = trained(base, tmp_path / "m", method=method, epochs=20)

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+MOST_DRAINED = 16_000_000
+
 
 @dataclass(frozen=True)
 class RequestLimits:
@@ -29,7 +31,7 @@ class BodyLimit:
             return
         stated = dict(scope["headers"]).get(b"content-length", b"")
         if stated.isdigit() and int(stated) > self._most:
-            await self._refuse(send)
+            await self._refuse(receive, send)
             return
         body, more = b"", True
         while more:
@@ -39,7 +41,7 @@ class BodyLimit:
             body += message.get("body", b"")
             more = message.get("more_body", False)
             if len(body) > self._most:
-                await self._refuse(send)
+                await self._refuse(receive, send)
                 return
         given = False
 
@@ -52,7 +54,13 @@ class BodyLimit:
 
         await self._app(scope, replay, send)
 
-    async def _refuse(self, send: Any) -> None:
+    async def _refuse(self, receive: Any, send: Any) -> None:
+        # A connection closed on unread bytes is reset, and the answer with it: so much of the rest is read, not kept.
+        left, more = MOST_DRAINED, True
+        while more and left > 0:
+            message = await receive()
+            left -= len(message.get("body", b""))
+            more = message["type"] == "http.request" and message.get("more_body", False)
         body = json.dumps({"error": f"the body is larger than {self._most:,} bytes"}).encode()
         headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
         await send({"type": "http.response.start", "status": 413, "headers": headers})

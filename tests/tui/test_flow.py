@@ -50,6 +50,7 @@ def held_out(folder: Path) -> Path:
     return folder / "held.csv"
 
 
+@pytest.mark.slow
 async def test_from_words_to_a_run_that_is_steered_and_cancelled(folder: Path, hanging: FakeLLM) -> None:
     async with running(planner="policy", teacher=hanging.endpoint) as pilot:
         app = pilot.app

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     try:
         for line in process.stdout:
             if found := re.search(r"http://\S+token=\S+", line):
+                _wait_for(port)
                 yield Site(port, found[0])
                 break
         else:
@@ -63,6 +65,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 0, "Ctrl-C is the way to end it"
+
+
+def _wait_for(port: int) -> None:
+    """The address is told just before the server listens."""
+    for _ in range(100):
+        with socket.socket() as connection:
+            if connection.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("path", ["/", "/ws", "/static/js/textual.js", "/?token=wrong", "/download/x"])

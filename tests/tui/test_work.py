@@ -256,4 +256,4 @@ async def test_a_damaged_journal_is_a_sentence(folder: Path) -> None:
     lines = file.read_text().splitlines(keepends=True)
     file.write_text("".join([*lines[:3], "{}\n", *lines[4:]]))
     async with running(folder / "done") as pilot:
-        await until(pilot, "the journal is damaged")
+        await until(pilot, "damaged")  # one word: where the lines break depends on the path before it
