@@ -5,30 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Input, Static, TextArea
 
 from agent.log import WHO, LogEntry, log_lines
 from agent.plain import duration, plain, short_arguments
 from agent.state import RunState
 from agent.tui.safe import cell
+from agent.tui.table_screen import TableScreen
 from p2m.llm.redact import redact
-
-if TYPE_CHECKING:
-    from agent.tui.app import P2MApp
 
 HINT = "filter: words, and tool:NAME status:failed by:referee"
 
 
-class LogScreen(Screen[None]):
+class LogScreen(TableScreen):
     """``state`` gives the run as it is now: a live one grows while one looks at it."""
 
-    app: P2MApp
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter"),
         Binding("c", "copy", "Copy the call"),
@@ -110,19 +106,6 @@ class LogScreen(Screen[None]):
             self.app.complain(error)
             return
         self.notify(f"{len(lines)} calls written to {path}", markup=False)
-
-    @on(Input.Submitted)
-    def _filtered(self) -> None:
-        self.query_one(DataTable).focus()
-
-    def action_filter(self) -> None:
-        self.query_one("#filter", Input).focus()
-
-    def action_back(self) -> None:
-        if self.query_one("#filter", Input).has_focus:
-            self.query_one(DataTable).focus()
-        else:
-            self.app.pop_screen()
 
 
 def matches(entry: LogEntry, asked: str) -> bool:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import ModalScreen, Screen
+from textual.screen import ModalScreen
 from textual.widgets import DataTable, Footer, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -18,12 +18,10 @@ from agent.events import Review
 from agent.state import RunState
 from agent.steer import send
 from agent.tui.safe import cell, line, text
+from agent.tui.table_screen import TableScreen
 from p2m.data.near import normalise
 from p2m.errors import P2MError
 from p2m.rows import Row, provenance
-
-if TYPE_CHECKING:
-    from agent.tui.app import P2MApp
 
 MOST_SHOWN = 2000
 MARKS = {"accept": "+", "reject": "x", "relabel": ">"}
@@ -44,10 +42,9 @@ class LabelDialog(ModalScreen[str | None]):
         self.dismiss(self.labels[int(str(event.option.id))])
 
 
-class RowsScreen(Screen[None]):
+class RowsScreen(TableScreen):
     """``live``: a process works on the run, so that a review has an effect."""
 
-    app: P2MApp
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "say('accept')", "Accept"),
         Binding("x", "say('reject')", "Reject"),
@@ -175,19 +172,6 @@ class RowsScreen(Screen[None]):
             self.app.complain(error)
             return
         self.notify(f"{len(self.shown)} rows written to {path}", markup=False)
-
-    @on(Input.Submitted)
-    def _filtered(self) -> None:
-        self.query_one(DataTable).focus()
-
-    def action_filter(self) -> None:
-        self.query_one("#filter", Input).focus()
-
-    def action_back(self) -> None:
-        if self.query_one("#filter", Input).has_focus:
-            self.query_one(DataTable).focus()
-        else:
-            self.app.pop_screen()
 
 
 def rows_of(run_dir: Path, state: RunState, live: bool) -> list[Row]:

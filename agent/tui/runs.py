@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Input, Static
 
 from agent.runs import RunRow, list_runs, runs_dir, summary
 from agent.runs_table import row_cells
 from agent.tui.safe import cell
+from agent.tui.table_screen import TableScreen
 from p2m.errors import P2MError
-
-if TYPE_CHECKING:
-    from agent.tui.app import P2MApp
 
 STYLES = {"met": "green", "below": "yellow", "running": "cyan", "interrupted": "magenta"}
 
 
-class RunsScreen(Screen[None]):
-    app: P2MApp
+class RunsScreen(TableScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Open", show=False),
         Binding("p", "replay", "Replay"),
@@ -108,16 +104,3 @@ class RunsScreen(Screen[None]):
             self.app.push_screen(TryScreen(path))
         else:
             self.notify("this run has delivered no model", markup=False)
-
-    @on(Input.Submitted)
-    def _filtered(self) -> None:
-        self.query_one(DataTable).focus()
-
-    def action_filter(self) -> None:
-        self.query_one("#filter", Input).focus()
-
-    def action_back(self) -> None:
-        if self.query_one("#filter", Input).has_focus:
-            self.query_one(DataTable).focus()
-        else:
-            self.app.pop_screen()

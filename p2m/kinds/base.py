@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from p2m.rows import Row
@@ -13,6 +13,7 @@ from p2m.task.spec import Example, Metric, TaskSpec
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from p2m.evaluate.errors import Fault
     from p2m.evaluate.intervals import Estimate
     from p2m.generate.write import Written
     from p2m.llm.client import ChatModel
@@ -77,6 +78,29 @@ class Highlights:
 
     sentence: str = ""
     per_label: dict[str, float] = field(default_factory=dict)
+
+
+def certain(rows: Sequence[Row]) -> tuple[list[Row], dict[str, int]]:
+    """``TaskKind.settle`` where a text has one answer. Of two, which is right is not ours to say."""
+    from p2m.data.near import normalise
+
+    answers: dict[str, set[str]] = {}
+    for row in rows:
+        answers.setdefault(normalise(row.input), set()).add(row.output)
+    kept = [row for row in rows if len(answers[normalise(row.input)]) == 1]
+    return kept, {"contradiction": len(rows) - len(kept)}
+
+
+def faults_report(words: str, faults: Sequence[Fault], brief: str = "") -> Errors:
+    """What ``errors`` gives where the answers are no single labels."""
+    common = ", ".join(f"{fault.name} x{fault.count}" for fault in faults if fault.count)
+    words = f"{words}: {common}" if common else words
+    text = f"{words}." + (f" Next: generate_batch with a brief such as: {brief}." if brief else "")
+    lines = []
+    for fault in faults:
+        lines += [f"**{fault.name}** ({fault.count})", *(f"- {text}" for text in fault.texts), ""]
+    analysis = {"words": words, "brief": brief, "faults": [asdict(f) for f in faults], "weak": [], "confusions": []}
+    return Errors(text, "\n".join(lines).strip(), analysis)
 
 
 class TaskKind(ABC):
@@ -162,7 +186,6 @@ class TaskKind(ABC):
 
     # The teacher
 
-    @abstractmethod
     async def write(
         self,
         task: TaskSpec,
@@ -176,7 +199,22 @@ class TaskKind(ABC):
         progress: Callable[[int, int], None] | None = None,
         stop: Callable[[], bool] = _never,
     ) -> Written:
-        """About ``n`` new rows, for ``labels`` only where some are given. Raises as ``p2m.generate.write_rows``."""
+        """About ``n`` new rows, for ``labels`` only where some are given. Raises as ``p2m.generate.write_rows``.
+
+        Here the teacher writes inputs, then answers each without the others around it."""
+        from p2m.generate.free import write_inputs
+
+        def half(start: int) -> Callable[[int, int], None] | None:
+            return (lambda done, of: progress((start * of + done) // 2, of)) if progress else None
+
+        written = await write_inputs(
+            task, teacher, n=n, brief=brief, examples=examples, seed=seed, progress=half(0), stop=stop
+        )
+        texts = [row.input for row in written.rows]
+        answers = await self.answer(texts, task, teacher, examples=examples, progress=half(1), stop=stop)
+        rows = [replace(row, output=said) for row, said in zip(written.rows, answers, strict=True) if said is not None]
+        unusable = {**written.unusable, "no_answer": len(texts) - len(rows)}
+        return replace(written, rows=rows, unusable={reason: n for reason, n in unusable.items() if n})
 
     @abstractmethod
     async def answer(
@@ -215,8 +253,6 @@ class TaskKind(ABC):
         learning_rate: float | None = None,
     ) -> Recipe:
         """One training of a student of ``task``; what is None is this kind's default."""
-        from dataclasses import replace
-
         from p2m.train.recipe import Recipe
 
         made = Recipe(

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from p2m.errors import BadInput
-from p2m.kinds.base import Advice, CardWords, Errors, Highlights, TaskKind, _never
+from p2m.kinds.base import Advice, CardWords, Errors, Highlights, TaskKind, _never, certain
 from p2m.rows import Row
 from p2m.task.spec import Example, TaskSpec
 
@@ -50,14 +50,7 @@ class Classify(TaskKind):
             )
 
     def settle(self, rows: Sequence[Row]) -> tuple[list[Row], dict[str, int]]:
-        """Without texts that have two labels; which of them is right is not ours to say."""
-        from p2m.data.near import normalise
-
-        answers: dict[str, set[str]] = {}
-        for row in rows:
-            answers.setdefault(normalise(row.input), set()).add(row.output)
-        certain = [row for row in rows if len(answers[normalise(row.input)]) == 1]
-        return certain, {"contradiction": len(rows) - len(certain)}
+        return certain(rows)
 
     def valid(self, task: TaskSpec, row: Row) -> bool:
         return row.output in task.labels

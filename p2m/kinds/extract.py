@@ -8,8 +8,8 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from p2m.errors import BadInput
-from p2m.kinds.base import CardWords, Errors, Highlights
-from p2m.kinds.formed import NEW_HEAD_HEAD_RATE, NEW_HEAD_RATE, TEXTS, Formed, faults_report, shown
+from p2m.kinds.base import CardWords, Errors, Highlights, faults_report
+from p2m.kinds.formed import NEW_HEAD_HEAD_RATE, NEW_HEAD_RATE, TEXTS, Formed, shown
 from p2m.outputs import format_spans, parse_spans
 from p2m.rows import Row
 from p2m.task.spec import Metric, TaskSpec

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from p2m.kinds.base import Advice, CardWords, Errors, Highlights, TaskKind, _never
+from p2m.kinds.base import Advice, CardWords, Errors, Highlights, TaskKind, _never, faults_report
 from p2m.rows import Row
 from p2m.task.spec import Example, TaskSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from p2m.generate.write import Written
     from p2m.llm.client import ChatModel
     from p2m.train.recipe import Method, Progress, Recipe, TrainResult
 
@@ -38,34 +36,6 @@ class Generate(TaskKind):
     default_base = "smollm2-135m"
     extra_metrics = ("chrf", "exact_match")
     baseline_names = "copy of the input and the nearest row's answer"
-
-    async def write(
-        self,
-        task: TaskSpec,
-        teacher: ChatModel,
-        *,
-        n: int,
-        labels: Sequence[str] = (),
-        brief: str = "",
-        examples: Sequence[Example] | None = None,
-        seed: int = 0,
-        progress: Callable[[int, int], None] | None = None,
-        stop: Callable[[], bool] = _never,
-    ) -> Written:
-        """The teacher writes inputs, then answers each without the others around it."""
-        from p2m.generate.free import write_inputs
-
-        def half(start: int) -> Callable[[int, int], None] | None:
-            return (lambda done, of: progress((start * of + done) // 2, of)) if progress else None
-
-        written = await write_inputs(
-            task, teacher, n=n, brief=brief, examples=examples, seed=seed, progress=half(0), stop=stop
-        )
-        texts = [row.input for row in written.rows]
-        answers = await self.answer(texts, task, teacher, examples=examples, progress=half(1), stop=stop)
-        rows = [replace(row, output=said) for row, said in zip(written.rows, answers, strict=True) if said]
-        unusable = {**written.unusable, "no_answer": len(texts) - len(rows)}
-        return replace(written, rows=rows, unusable={reason: n for reason, n in unusable.items() if n})
 
     async def answer(
         self,
@@ -133,16 +103,7 @@ class Generate(TaskKind):
 
         found = analyse_texts(rows, predictions)
         words = f"{found.wrong} of {found.n} answers are clearly wrong, {found.exact} are right word for word"
-        if found.faults:
-            words += ": " + ", ".join(f"{fault.name} x{fault.count}" for fault in found.faults)
-        text = f"{words}."
-        if found.brief:
-            text += f" Next: generate_batch with a brief such as: {found.brief}."
-        lines = []
-        for fault in found.faults:
-            lines += [f"**{fault.name}** ({fault.count})", *(f"- {shown}" for shown in fault.texts), ""]
-        analysis = {"words": words, "brief": found.brief, "faults": [asdict(f) for f in found.faults]}
-        return Errors(text, "\n".join(lines).strip(), {**analysis, "weak": [], "confusions": []})
+        return faults_report(words, found.faults, found.brief)
 
     def advice(self, task: TaskSpec) -> Advice:
         return Advice(

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from p2m.errors import BadInput
-from p2m.kinds.base import CardWords, Errors, Highlights
-from p2m.kinds.formed import TEXTS, Formed, faults_report, shown
+from p2m.kinds.base import CardWords, Errors, Highlights, faults_report
+from p2m.kinds.formed import TEXTS, Formed, shown
 from p2m.outputs import parse_labels
 from p2m.rows import Row
 from p2m.task.spec import TaskSpec

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from p2m.kinds.base import CardWords, Errors, Highlights
-from p2m.kinds.formed import NEW_HEAD_HEAD_RATE, TEXTS, Formed, faults_report, shown
+from p2m.kinds.base import CardWords, Errors, Highlights, faults_report
+from p2m.kinds.formed import NEW_HEAD_HEAD_RATE, TEXTS, Formed, shown
 from p2m.rows import Row
 from p2m.task.spec import TaskSpec
 
