@@ -129,13 +129,15 @@ def test_time_ends_it_with_the_best_so_far(base: Path) -> None:
 
 
 def test_two_runs_give_identical_weights(base: Path, tmp_path: Path) -> None:
+    found = []
     for name in ("a", "b"):
-        student, _, _ = run(recipe(base), rows(60, 0), rows(30, 1))
+        student, result, _ = run(recipe(base), rows(60, 0), rows(30, 1))
         student.save(tmp_path / name)
-    other, _, _ = run(recipe(base, seed=4), rows(60, 0), rows(30, 1))
-    other.save(tmp_path / "c")
-    a, b, c = (file_digest(tmp_path / name / "model.safetensors") for name in "abc")
-    assert a == b != c
+        found.append((file_digest(tmp_path / name / "model.safetensors"), result.epochs))
+    assert found[0] == found[1]
+    # The weights kept may be those of epoch 0, which no seed moves: what it learnt on the way tells seeds apart.
+    _, other, _ = run(recipe(base, seed=4), rows(60, 0), rows(30, 1))
+    assert [e.loss for e in other.epochs[1:]] != [e.loss for e in found[0][1][1:]]
 
 
 def test_word_embeddings_stay_and_biases_do_not_decay(base: Path) -> None:
