@@ -48,6 +48,8 @@ def short_arguments(arguments: dict[str, Any], limit: int = 160) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, str):
         return json.dumps(one_line(value, 80), ensure_ascii=False) if " " in value or not value else one_line(value, 80)
+    if isinstance(value, float):
+        return f"{value:.4g}"
     if isinstance(value, list) and all(isinstance(v, str | int | float) for v in value):
         shown = ", ".join(one_line(v, 40) for v in value[:6])
         return f"[{shown}{', …' if len(value) > 6 else ''}]"

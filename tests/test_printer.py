@@ -213,7 +213,7 @@ def test_a_resumed_run_says_where_it_stands(tmp_path: Path) -> None:
     text = " ".join(stream.getvalue().split())
     assert "going on after 6 tool calls and" in text
     assert "best accuracy 0.720 [0.643, 0.786] on validation" in text
-    assert "new budget minutes=9.0" in text
+    assert "new budget minutes=9" in text
 
 
 def test_a_stream_that_cannot_write_a_character_does_not_end_the_run() -> None:

@@ -78,5 +78,10 @@ def decode(data: bytes, where: str) -> str:
 def _guess(data: bytes) -> str:
     from charset_normalizer import from_bytes
 
-    best = from_bytes(data[:GUESS_BYTES]).best()
+    seen = data[:GUESS_BYTES]
+    high = bytes(byte for byte in seen if byte >= 0x80)
+    # A few lone letters with accents are too little for the statistics, which then name an Asian encoding.
+    if len(high) * 10 < len(seen) and all(map(str.isalpha, high.decode("cp1252", "replace"))):
+        return "cp1252"
+    best = from_bytes(seen).best()
     return best.encoding.replace("_", "-") if best else ""
