@@ -36,7 +36,7 @@ def advise(view: View) -> Step:
     """The next call, its arguments and the reason, from the first rule that applies to what the menu offers."""
     rules = (
         *(_find_data, _transform, _first_data, _check, _choose_base),
-        *(_compare_bases, _try_quickly, _train, _look_at_errors, _aim, _more),
+        *(_compare_bases, _try_quickly, _train, _plain_head, _look_at_errors, _aim, _more),
     )
     for rule in rules:
         step = rule(view)
@@ -149,6 +149,16 @@ def _train(view: View) -> Step | None:
     if not in_use or any(e.method == best and set(e.data) == in_use for e in workspace.experiments):
         return None
     return "fine_tune", {"method": best}, "train the whole student on all rows in use"
+
+
+def _plain_head(view: View) -> Step | None:
+    """Nothing worse than a baseline is delivered: where that leads, a student learns what it learnt."""
+    workspace = view.state.workspace
+    real = [d.handle for d in workspace.datasets if is_real(d.source)]
+    if not workspace.plain_head_leads or any(set(e.data) == set(real) for e in workspace.experiments):
+        return None
+    why = "the baseline on frozen embeddings is ahead of every student: train a head on the real rows alone"
+    return "fine_tune", {"method": "frozen", "data": real}, why
 
 
 def _look_at_errors(view: View) -> Step | None:

@@ -324,6 +324,16 @@ def test_models_beside_the_embedded_one_are_looked_at() -> None:
     assert advise(view(made.state, has_models=True))[0] == "rank_models"
 
 
+def test_where_a_plain_baseline_leads_a_head_is_trained_on_the_real_rows() -> None:
+    made = Run().call("generate_batch", data={"dataset": {**ROWS, "checked": True}}).trained(0.5)
+    assert advise(view(made.state))[0] == "evaluate"
+    score = {"metric": "accuracy", "value": 0.6, "low": 0.0, "high": 1.0, "n": 20, "split": "validation"}
+    plain = {"system": "frozen embeddings + logistic regression", "score": score}
+    made.call("baselines", data={"baselines": [plain]}, by="referee")
+    tool, arguments, _ = advise(view(made.state))
+    assert tool == "fine_tune" and arguments == {"method": "frozen", "data": []}
+
+
 def test_after_a_catalogue_that_is_down_the_policy_writes_rows() -> None:
     down = Run().call("search_datasets", "The catalogue could not be searched: no connection", data={"hits": []})
     assert advise(view(down.state, has_catalog=True))[0] == "generate_batch"

@@ -130,4 +130,17 @@ def test_the_menu_offers_what_there_is(tmp_path: Path) -> None:
     (handle,) = (d.handle for d in workspace.datasets)
     assert fine_tune.check({"base": "org/small", "data": [handle]}, workspace) == []
     assert fine_tune.check({"base": "org/large"}, workspace) and fine_tune.check({"data": ["ds_00"]}, workspace)
-    assert fine_tune.check({"data": []}, workspace) and fine_tune.check({"method": "best"}, workspace)
+    assert fine_tune.check({"method": "best"}, workspace)
+
+
+def test_the_examples_alone_are_for_where_a_plain_baseline_leads(minilm: Path, tmp_path: Path) -> None:
+    wrong = [replace(row, output=LABELS[(LABELS.index(row.output) + 1) % len(LABELS)]) for row in rows(60, 0)]
+    ctx = context(tmp_path, wrong, examples=tuple(Example(input=r.input, output=r.output) for r in rows(6, 300)))
+    with pytest.raises(ToolFailure, match="leave it out"):
+        call(fine_tune, ctx, method="frozen", data=[])
+    _, ctx = call(fine_tune, ctx, method="frozen")
+    baseline = Baseline("frozen embeddings + logistic regression", Score("accuracy", 0.9, 0.8, 1, 45, "validation"))
+    ctx = replace(ctx, workspace=replace(ctx.workspace, baselines=(baseline,)))
+    _, ctx = call(fine_tune, ctx, method="frozen", data=[])
+    harmed, plain = ctx.workspace.experiments
+    assert plain.rows == 6 and plain.data == () and plain.score.value > harmed.score.value

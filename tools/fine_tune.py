@@ -49,7 +49,7 @@ async def fine_tune(
             description="frozen: seconds, only a head; lora: minutes, a few added weights; full: minutes, all weights"
         ),
     ] = "full",
-    data: Annotated[list[str] | None, Field(min_length=1, description="leave out for all rows in use")] = None,
+    data: Annotated[list[str] | None, Field(description="leave out for all rows in use")] = None,
     epochs: Annotated[int | None, Field(ge=1, le=30, description="leave out: chosen, with early stopping")] = None,
     learning_rate: Annotated[float | None, Field(ge=1e-6, le=1e-3, description="leave out: chosen")] = None,
     base: Annotated[str | None, Field(description="the base model; leave out for the best ranked")] = None,
@@ -62,11 +62,14 @@ async def fine_tune(
     if method not in kind.methods:
         raise ToolFailure("invalid_args", f"a student of kind {kind.name} trains by {' or '.join(kind.methods)}")
     held_out = need(ctx.workspace.held_out, "precondition", "no rows are held out yet")
+    # [] is the examples alone; a planner that means "all" must not get that by mistake.
+    if data == [] and not ctx.workspace.plain_head_leads:
+        raise ToolFailure("invalid_args", "data is empty: leave it out to train on all rows in use")
     name, place = await asyncio.to_thread(_base, ctx, base)
     if place.suffix == ".gguf":
         ctx.progress(f"preparing {name} for training", None)
     folder = await asyncio.to_thread(base_folder, place)
-    handles = tuple(data) if data else tuple(d.handle for d in ctx.workspace.datasets)
+    handles = tuple(data) if data is not None else tuple(d.handle for d in ctx.workspace.datasets)
     ctx.progress("checking the rows against the held-out ones", None)
     training = await asyncio.to_thread(assemble, ctx, handles)
     recipe = kind.recipe(

@@ -131,6 +131,12 @@ class Workspace:
         return max(self.experiments, key=lambda e: e.score.value, default=None)
 
     @property
+    def plain_head_leads(self) -> bool:
+        """Whether the baseline on frozen embeddings, trained on the real rows alone, is above every student."""
+        plain = [b.score.value for b in self.baselines if b.system.startswith("frozen embeddings")]
+        return bool(plain) and self.best is not None and max(plain) > self.best.score.value
+
+    @property
     def refused(self) -> set[str]:
         """Ids of the datasets that were rejected."""
         return {r["dataset"] for r in self.rejected}
