@@ -55,9 +55,12 @@ class Words(Markdown):
         super().__init__(markdown(said), open_links=False)
         self._raw, self._shown = "", ""
         self._stream: MarkdownStream | None = None
+        self._settled = False
 
     async def hear(self, piece: str) -> None:
-        """More words as they stream."""
+        """More words as they stream. Nothing once the turn is over, which it may be before this widget is mounted."""
+        if self._settled:
+            return
         self._raw += piece
         said = markdown(why_so_far(self._raw))
         if self._stream is None:
@@ -68,6 +71,7 @@ class Words(Markdown):
 
     async def settle(self, said: str) -> None:
         """The turn is over: these were the words."""
+        self._settled = True
         if self._stream is not None:
             await self._stream.stop()
             self._stream = None
@@ -142,11 +146,12 @@ class Feed(VerticalScroll):
 
     async def whisper(self, piece: str) -> None:
         """A piece of the planner's words."""
-        if self._words is None:
-            self._words = Words()
+        words = self._words
+        if words is None:
+            words = self._words = Words()
             self._prune(1)
-            await self.mount(self._words)
-        await self._words.hear(piece)
+            await self.mount(words)
+        await words.hear(piece)
 
     def _prune(self, coming: int) -> None:
         extra = len(self.children) + coming - MOST_MOUNTED

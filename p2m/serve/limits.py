@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 MOST_DRAINED = 16_000_000
+DRAIN_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class BodyLimit:
             return
         stated = dict(scope["headers"]).get(b"content-length", b"")
         if stated.isdigit() and int(stated) > self._most:
-            await self._refuse(receive, send)
+            await self._refuse(receive, send, unread=True)
             return
         body, more = b"", True
         while more:
@@ -41,7 +44,7 @@ class BodyLimit:
             body += message.get("body", b"")
             more = message.get("more_body", False)
             if len(body) > self._most:
-                await self._refuse(receive, send)
+                await self._refuse(receive, send, unread=more)
                 return
         given = False
 
@@ -54,14 +57,22 @@ class BodyLimit:
 
         await self._app(scope, replay, send)
 
-    async def _refuse(self, receive: Any, send: Any) -> None:
+    async def _refuse(self, receive: Any, send: Any, unread: bool) -> None:
         # A connection closed on unread bytes is reset, and the answer with it: so much of the rest is read, not kept.
-        left, more = MOST_DRAINED, True
-        while more and left > 0:
-            message = await receive()
-            left -= len(message.get("body", b""))
-            more = message["type"] == "http.request" and message.get("more_body", False)
+        # After the last piece there is nothing to receive but the client's leaving, which waits for this answer.
+        if unread:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_SECONDS):
+                    await _drain(receive)
         body = json.dumps({"error": f"the body is larger than {self._most:,} bytes"}).encode()
         headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
         await send({"type": "http.response.start", "status": 413, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+async def _drain(receive: Any) -> None:
+    left, more = MOST_DRAINED, True
+    while more and left > 0:
+        message = await receive()
+        left -= len(message.get("body", b""))
+        more = message["type"] == "http.request" and message.get("more_body", False)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from textual.widget import Widget
 from textual.widgets import DataTable, Input, TextArea
 
 from agent.events import ApprovalAsked, PlannerSpoke, ToolFinished, ToolProgress, ToolStarted
@@ -257,3 +258,19 @@ async def test_a_damaged_journal_is_a_sentence(folder: Path) -> None:
     file.write_text("".join([*lines[:3], "{}\n", *lines[4:]]))
     async with running(folder / "done") as pilot:
         await until(pilot, "damaged")  # one word: where the lines break depends on the path before it
+
+
+async def test_a_turn_that_ends_while_its_first_words_are_drawn(folder: Path, script: Script) -> None:
+    async with running(script.run_dir) as pilot:
+        feed = pilot.app.screen.query_one(Feed)
+        mount = feed.mount
+
+        async def slow(*widgets: Widget) -> None:
+            await mount(*widgets)
+            script.add(PlannerSpoke(99, "planner", "fake", "Enough rows now.", ()))
+            await until(pilot, "Enough rows now.")
+
+        feed.mount = slow  # type: ignore[assignment,method-assign]
+        await feed.whisper("Enough ro")
+        await pilot.pause(0.2)
+        assert "Enough rows now." in seen(pilot) and seen(pilot).count("Enough ro") == 1
