@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from agent.events import RunResumed
 from agent.plain import plain
 from agent.report import write_report
 from agent.report.chart import learning_curve, scale_of
+from agent.report.data import removals_of
 from agent.report.markdown import code, escape, fenced
 from agent.runs import load_state, summary
 from agent.state import RunState
@@ -271,6 +273,25 @@ def test_rows_of_the_sealed_test_are_not_in_it(tmp_path: Path) -> None:
     write_report(tmp_path / "run", state, store)
     for name in ("report.md", "report.html"):
         assert "the sealed sentence" not in (tmp_path / "run" / name).read_text()
+
+
+def test_what_the_delivered_training_left_out_is_counted_once(tmp_path: Path) -> None:
+    script = Script(tmp_path / "run", TASK)
+    to_first_training(script)
+    for name, n in (("m_cccc0003", 3), ("m_ffff0006", 7), ("m_ffff0006", 7), ("m_cccc0009", 5)):
+        right = 120 if name == "m_ffff0006" else 60
+        made = experiment(name, "full", ["ds_bbbb0002"], 168, right, 9.0) | {"removed": {"held_out_similar": n}}
+        script.store.path(name).mkdir(parents=True, exist_ok=True)
+        shown = [{"input": f"a text of {name}", "reason": "held_out_similar"}]
+        (script.store.path(name) / "meta.json").write_text(json.dumps({"removed_samples": shown}))
+        script.call("fine_tune", {"method": "full"}, "train", f"{name}: done", made, seconds=9.0)
+    script.journal.close()
+    state = load_state(tmp_path / "run")
+    (left_out,) = (r for r in removals_of(state, script.store) if r.step == "fine_tune")
+    assert left_out.made == "m_ffff0006" and left_out.reasons == {"held_out_similar": 7}
+    assert left_out.samples == (("a text of m_ffff0006", "held_out_similar"),)
+    markdown, _ = written(tmp_path / "run", state, script.store)
+    assert "| fine_tune `m_ffff0006` | 7 | the same as a held-out row in other words |" in markdown
 
 
 def test_a_report_is_possible_when_the_artifacts_are_gone(tmp_path: Path) -> None:

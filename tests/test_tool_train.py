@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from agent.steps.deliver import deliver
 from p2m.data.referee import HeldOutSet, Referee
 from p2m.errors import ToolFailure
 from p2m.evaluate.predict import Predictor
@@ -98,7 +99,7 @@ def test_held_out_rows_never_train_whatever_let_them_in(minilm: Path, tmp_path: 
     result, _ = call(fine_tune, ctx, method="frozen")
     removed = result.data["removed"]
     assert removed["held_out_exact"] == 3
-    assert removed["repeated"] == 1 and removed["unknown_label"] == 1
+    assert removed["duplicate_exact"] == 1 and removed["other_label"] == 1
     kept = 60 + 1 - sum(n for reason, n in removed.items() if reason in ("held_out_near", "held_out_similar"))
     assert result.data["experiment"]["rows"] == kept
 
@@ -144,3 +145,11 @@ def test_the_examples_alone_are_for_where_a_plain_baseline_leads(minilm: Path, t
     _, ctx = call(fine_tune, ctx, method="frozen", data=[])
     harmed, plain = ctx.workspace.experiments
     assert plain.rows == 6 and plain.data == () and plain.score.value > harmed.score.value
+
+
+def test_a_delivery_counts_the_rows_that_trained_not_those_of_the_datasets(minilm: Path, tmp_path: Path) -> None:
+    ctx = context(tmp_path, [*rows(60, 0), VALIDATION[0], TEST[0]])
+    done, ctx = call(fine_tune, ctx, method="frozen")
+    given = asyncio.run(deliver.fn(ctx))
+    assert given.data["rows_by_source"].keys() == {"demonstration", *(r.source for r in rows(1, 0))}
+    assert sum(given.data["rows_by_source"].values()) == done.data["experiment"]["rows"] < 63

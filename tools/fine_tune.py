@@ -96,10 +96,11 @@ async def fine_tune(
 
 @dataclass(frozen=True)
 class Training:
-    """The rows to train on, and how many were taken out, by reason."""
+    """The rows to train on; how many were taken out, by reason, with samples."""
 
     rows: list[Row]
     removed: dict[str, int]
+    removed_samples: list[dict[str, str]]
 
 
 def assemble(ctx: ToolContext, handles: Sequence[str]) -> Training:
@@ -107,7 +108,7 @@ def assemble(ctx: ToolContext, handles: Sequence[str]) -> Training:
 
     Raises ``ToolFailure`` ``precondition`` where these are not enough, as where a label is left without rows.
     """
-    from p2m.data.near import HeldOutGuard
+    from p2m.data.near import HeldOutGuard, samples
     from p2m.data.referee import guard_texts
     from p2m.train.embed import Embedder
 
@@ -122,8 +123,9 @@ def assemble(ctx: ToolContext, handles: Sequence[str]) -> Training:
     admitted = guard.admit(once)
     if lacking := kind.lacking(ctx.task, admitted.kept):
         raise ToolFailure("precondition", lacking)
-    removed = {"repeated": len(valid) - len(once), "unknown_label": len(rows) - len(valid)}
-    return Training(admitted.kept, {k: n for k, n in {**removed, **admitted.counts}.items() if n})
+    removed = {"duplicate_exact": len(valid) - len(once), "other_label": len(rows) - len(valid)}
+    counts = {k: n for k, n in {**removed, **admitted.counts}.items() if n}
+    return Training(admitted.kept, counts, samples(admitted.removed))
 
 
 def _base(ctx: ToolContext, asked: str | None) -> tuple[str, Path]:
@@ -202,7 +204,8 @@ async def _train(
         (job / "train.jsonl").rename(folder / "train.jsonl")
         (job / "validation_predictions.jsonl").rename(folder / "validation_predictions.jsonl")
         shutil.rmtree(job)
-        meta = {"base": base, "removed": training.removed, "recipe": asdict(recipe), "result": asdict(result)}
+        meta = {"base": base, "removed": training.removed, "removed_samples": training.removed_samples}
+        meta |= {"recipe": asdict(recipe), "result": asdict(result)}
         write_atomic(folder / "meta.json", json.dumps(meta, ensure_ascii=False, indent=1))
 
 

@@ -121,13 +121,18 @@ def sources_of(state: RunState, store: Store, trained: Mapping[str, int] | None)
 
 def removals_of(state: RunState, store: Store) -> tuple[Removal, ...]:
     """Step by step, in the order of the calls. A dataset's counts go on from those of the one it replaced, so what
-    a step took out is the difference."""
+    a step took out is the difference. Each training checks all rows once more: of these, the delivered one counts."""
     found = []
+    best = state.workspace.best
+    learnt = (state.delivery or {}).get("model") or (best.model if best else "")
     known: dict[str, Mapping[str, int]] = {}
     for call in sorted((c for c in state.calls if c.finished and not c.error), key=lambda c: c.order):
         data = call.data or {}
         if call.tool == "hold_out" and data.get("removed"):
             found.append(Removal("hold_out", data["held_out"]["handle"], data["removed"], ()))
+        if call.tool == "fine_tune" and data.get("removed") and data["experiment"]["model"] == learnt:
+            found.append(Removal("fine_tune", learnt, data["removed"], _samples(_meta(store, learnt))))
+            learnt = ""  # once, where the planner asked for the same training twice
         for refused in data.get("rejected", ()):
             why = f"{refused['dataset']}: {Worth(**refused['worth']).words()}"
             found.append(
@@ -141,12 +146,9 @@ def removals_of(state: RunState, store: Store) -> tuple[Removal, ...]:
             meta = _meta(store, info["handle"])
             own = Counter(info["removed"]) - before + Counter(meta.get("unusable", {}))
             known[info["handle"]] = info["removed"]
-            samples = [(str(s["input"]), str(s["reason"])) for s in meta.get("removed_samples", ())]
             relabelled = int(meta.get("relabelled", 0))
             if own or relabelled:
-                found.append(
-                    Removal(call.tool, info["handle"], dict(own), tuple(samples[:REMOVED_SAMPLES]), relabelled)
-                )
+                found.append(Removal(call.tool, info["handle"], dict(own), _samples(meta), relabelled))
     return tuple(found)
 
 
@@ -154,6 +156,11 @@ def _updates(data: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     if "dataset" in data:
         yield data
     yield from data.get("datasets", ())
+
+
+def _samples(meta: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    found = [(str(s["input"]), str(s["reason"])) for s in meta.get("removed_samples", ())]
+    return tuple(found[:REMOVED_SAMPLES])
 
 
 def _spread(rows: list[Row]) -> tuple[Row, ...]:

@@ -15,6 +15,7 @@ from p2m import kinds
 from p2m.data.referee import open_test
 from p2m.evaluate.intervals import Estimate
 from p2m.files import clear_disk_errors, write_atomic
+from p2m.rows import read_rows
 from tools.base import ToolContext, ToolResult, need, tool
 from tools.workspace import Experiment
 
@@ -78,10 +79,8 @@ def _predict(folder: Path, texts: list[str]) -> tuple[AnyPredictor, list[Predict
 
 
 def _rows_by_source(ctx: ToolContext, best: Experiment) -> dict[str, int]:
-    counts: Counter[str] = Counter(demonstration=len(ctx.task.examples)) if ctx.task.examples else Counter()
-    for handle in best.data:
-        counts.update(row.source for row in ctx.store.rows(handle))
-    return dict(counts)
+    """Of the rows that it learnt from, not of its datasets: training leaves out what is near a held-out row."""
+    return dict(Counter(row.source for row in read_rows(ctx.store.path(best.model) / "train.jsonl")))
 
 
 def _link(source: str, target: str) -> None:
