@@ -172,7 +172,9 @@ def _cells(label: str, *rest: object) -> list[Any]:
 def _label_table(scores: Sequence[LabelScore]) -> Table:
     table = _table("label", "precision", "recall", "F1", "rows")
     for s in scores:
-        table.add_row(*_cells(s.label, f"{s.precision:.3f}", f"{s.recall:.3f}", f"{s.f1:.3f}", s.support))
+        # A label without rows has no recall: 0.000 would read as a failure.
+        figures = (f"{v:.3f}" if s.support else "–" for v in (s.precision, s.recall, s.f1))
+        table.add_row(*_cells(s.label, *figures, s.support))
     return table
 
 

@@ -118,6 +118,15 @@ def test_a_few_labels_are_shown_as_a_matrix(result: Evaluation) -> None:
     assert "\x1b" not in printed(result)
 
 
+def test_a_label_without_rows_is_no_failure(always_fruit: Path, tmp_path: Path) -> None:
+    file = tmp_path / "few.csv"
+    file.write_text("text,label\napple,fruit\npear,fruit\nsaw,tool\n")
+    found = evaluation(always_fruit, TASK, str(file))
+    assert found.estimates[0].value == pytest.approx((0.8 + 0) / 2), "the mean over the two labels that are there"
+    lines = [line.split() for line in printed(found).splitlines()]
+    assert ["animal", "–", "–", "–", "0"] in lines and ["tool", "0.000", "0.000", "0.000", "1"] in lines
+
+
 def many_labels(wrong: int) -> Evaluation:
     labels = [f"intent [{i:02}]" for i in range(40)]
     pairs = [(labels[i], labels[i + 1], 30 - i) for i in range(wrong)]

@@ -43,6 +43,8 @@ def test_macro_f1_is_scikit_learns_over_the_tasks_labels() -> None:
     known = f1_score(golds, predictions, labels=LABELS, average="macro", zero_division=0)
     assert score("macro_f1", golds, predictions, LABELS) == pytest.approx(known)
     assert score("macro_f1", golds, predictions, LABELS) < score("macro_f1", golds, predictions, LABELS[:3])
+    # A label that the rows do not hold and the answers do not name says nothing about either.
+    assert score("macro_f1", golds, predictions, [*LABELS, "unseen"]) == pytest.approx(known)
     seen = f1_score(golds, predictions, average="macro", zero_division=0)
     assert score("macro_f1", golds, predictions) == pytest.approx(seen)
 

@@ -15,13 +15,17 @@ Answer = str | None
 
 
 def macro_f1(golds: Sequence[str], predictions: Sequence[Answer], labels: Sequence[str] = ()) -> Counted:
-    """Mean F1 over ``labels`` (default: those seen); 0 for a label without rows and predictions."""
+    """Mean F1 over those of ``labels`` (default: all) that some row has or some prediction says, as scikit-learn does:
+    of a label that a file has no row of, and that no answer names, nothing is known."""
+    import numpy as np
+
     gold, said = _sets(golds, labels), _sets(predictions, labels)
     names = list(labels) or _seen(gold, said)
     k = len(names)
 
     def formula(sums: np.ndarray) -> np.ndarray:
-        return f1(sums[..., :k], sums[..., k : 2 * k]).mean(axis=-1)
+        there = sums[..., k : 2 * k]
+        return f1(sums[..., :k], there).sum(axis=-1) / np.maximum((there > 0).sum(axis=-1), 1)
 
     return Counted(_counts(gold, said, names)[:, : 2 * k], formula)
 
