@@ -152,7 +152,7 @@ def build_parser() -> argparse.ArgumentParser:
         "  p2m predict runs/question-type --file in.csv --out out.csv --abstain   (or --abstain 0.8)",
     )
     predict.add_argument("run", metavar="RUN", help="a run's folder or name")
-    predict.add_argument("text", nargs="?", metavar="TEXT", help="one text to label")
+    predict.add_argument("text", nargs="*", metavar="TEXT", help="one text to label, in quotes")
     predict.add_argument(
         "--file", metavar="FILE", help=".csv, .tsv, .jsonl, .parquet, .txt, or - for lines on standard input"
     )

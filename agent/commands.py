@@ -268,9 +268,15 @@ def predict(args: argparse.Namespace) -> int:
     from p2m.data.labelled import read_unlabelled, write_table
 
     quiet_libraries()
-    if args.text is None and args.file is None and args.abstain and not _is_number(args.abstain):
-        args.text, args.abstain = args.abstain, ""  # `predict RUN --abstain TEXT`: what stands there is the text
-    if (args.text is None) == (args.file is None):
+    if not args.text and args.file is None and args.abstain and not _is_number(args.abstain):
+        args.text, args.abstain = [args.abstain], ""  # `predict RUN --abstain TEXT`: what stands there is the text
+    if len(args.text) > 1:
+        raise BadInput(
+            f"{len(args.text)} texts where one is read",
+            where="p2m predict",
+            fix="Put the text in quotes; for many, one a line: --file texts.txt, or --file - for standard input",
+        )
+    if bool(args.text) == (args.file is not None):
         raise BadInput(
             "give either a TEXT or --file FILE", where="p2m predict", fix="For example: p2m predict RUN 'some text'"
         )
@@ -282,7 +288,7 @@ def predict(args: argparse.Namespace) -> int:
         table = read_unlabelled(args.file, input_column=args.input_column)
         texts = table.texts
     else:
-        texts = [args.text]
+        texts = args.text
     from p2m.evaluate.abstain import answered
     from p2m.export.formats import open_predictor
 

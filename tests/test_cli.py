@@ -123,6 +123,7 @@ BAD = {
     "no such run to resume": (["resume", "nowhere"], "nowhere"),
     "no text": (["predict", "nowhere"], "TEXT"),
     "no argument": (["predict"], "RUN"),
+    "a text without quotes": (["predict", "half", "who", "wrote", "it?"], "in quotes"),
     "no model to predict with": (["predict", "half", "hello"], "p2m resume"),
     "no model to score": (["eval", "half", "wrong.csv"], "p2m resume"),
     "unknown command": (["bogus"], "bogus"),

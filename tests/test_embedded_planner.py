@@ -1,4 +1,4 @@
-"""The demo as a test: planned and taught by the embedded model, on rows that a person labelled."""
+"""The demo as a test: planned and taught by the embedded model, on the rows of examples/."""
 
 from __future__ import annotations
 
