@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from agent.settings import Approve
+from agent.settings import NO_TEACHER, Approve
 from agent.state import Call, RunState
 from p2m.llm.endpoint import parse_endpoint
 from p2m.llm.prices import price_of
@@ -64,6 +64,8 @@ def refusal(request: Request, rule: Approve) -> str:
 def _usd(state: RunState, call: Call) -> float | None:
     """0 where no teacher is paid."""
     if call.tool not in TOKENS_A_ROW:
+        return 0.0
+    if state.settings.teacher == NO_TEACHER:
         return 0.0
     price = price_of(parse_endpoint(state.settings.teacher))
     if price is None:

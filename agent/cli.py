@@ -19,6 +19,7 @@ RUN_EXAMPLES = """examples:
   p2m run "Say whether a review is positive or negative" --target 'accuracy>=0.8'
   p2m run task.md --teacher openai:gpt-5-mini --planner openai:gpt-5 --budget-usd 2
   p2m run task.md --catalog ../shared/hub --planner policy --json
+  p2m run task.md --planner policy --teacher none --json    # in CI: labelled files alone, no LLM
   p2m run task.md --catalog hub --allow-licences mit,apache-2.0,cc-by-4.0
 
 endpoints (--planner, --teacher):
@@ -27,6 +28,7 @@ endpoints (--planner, --teacher):
   openai:MODEL            OPENAI_API_KEY, and OPENAI_BASE_URL if set
   http://HOST:PORT/v1#MODEL   any OpenAI-compatible server; P2M_API_KEY is sent if set
   policy                  (planner only) a rule book, no LLM
+  none                    (teacher only) no LLM: what trains is a labelled file or a dataset of --catalog
 """
 
 
@@ -79,8 +81,8 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--teacher",
         default="auto",
-        metavar="auto|local:NAME|openai:MODEL|URL#MODEL",
-        help="who writes and labels examples (default: auto)",
+        metavar="auto|none|local:NAME|openai:MODEL|URL#MODEL",
+        help="who writes and labels examples (default: auto); none: nobody, labelled files and datasets alone",
     )
     run.add_argument(
         "--catalog",

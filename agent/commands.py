@@ -45,7 +45,6 @@ def run(args: argparse.Namespace) -> int:
     rules = read_rules(args.allow_licences, args.any_licence, args.max_dataset_mb, args.allow_gated)
     open_catalog(args.catalog, rules)
     task = _load_task(args, teacher)
-    check_task(task)
     settings = Settings(
         planner=planner,
         teacher=teacher,
@@ -56,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
         approve=approve,
         interactive=args.ask,
     )
+    check_task(task, settings)
     run_dir = new_run_dir(task.name, args.out)
     if not args.json:
         for note in task.notes:
@@ -99,9 +99,9 @@ def _load_task(args: argparse.Namespace, teacher: str) -> Any:
         return task
 
     async def ask_model() -> Any:
-        from p2m.llm.client import open_model
+        from agent.session import open_reader
 
-        model = open_model(teacher, role="planner")
+        model = open_reader(teacher)
         try:
             print(f"p2m: no examples or labels in the text: asking {model.name} what the task is", file=sys.stderr)
             return await load_task_with(source, model, overrides=overrides)

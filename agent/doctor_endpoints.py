@@ -11,12 +11,14 @@ from pathlib import Path
 
 from agent.finding import Finding
 from agent.plain import one_line
+from agent.settings import NO_TEACHER
 from p2m.errors import BadInput, P2MError
 from p2m.llm.endpoint import Endpoint, default_endpoint
 from p2m.llm.redact import redact
 from p2m.pack import NAMES, find
 
 ROLES = ("planner", "teacher")
+WITHOUT_LLM = {"planner": "policy", "teacher": NO_TEACHER}
 PLAIN_VARIABLES = ("P2M_PLANNER", "P2M_TEACHER", "P2M_MODEL", "OPENAI_BASE_URL")
 KEY_VARIABLES = ("OPENAI_API_KEY", "P2M_API_KEY")
 ANSWER_SECONDS = 10.0
@@ -29,8 +31,8 @@ def resolved() -> Resolved:
     """What ``auto`` stands for here, by role; or why it stands for nothing."""
     found: Resolved = {}
     for role in ROLES:
-        if role == "planner" and os.environ.get("P2M_PLANNER") == "policy":
-            continue  # a rule book: nothing to reach
+        if os.environ.get(f"P2M_{role.upper()}") == WITHOUT_LLM[role]:
+            continue  # a rule book, or nobody: nothing to reach
         try:
             found[role] = default_endpoint(role)
         except BadInput as error:

@@ -131,10 +131,9 @@ class PlainChat:
                 self.say(str(error))
 
     async def _read_with_model(self, chat: Chat) -> TaskSpec:
-        from agent.session import resolve_endpoint
-        from p2m.llm.client import open_model
+        from agent.session import open_reader, resolve_endpoint
 
-        model = open_model(resolve_endpoint(self.options.teacher, "teacher"), role="planner")
+        model = open_reader(resolve_endpoint(self.options.teacher, "teacher"))
         try:
             return await chat.read_with(model)
         finally:
@@ -153,7 +152,7 @@ class PlainChat:
                 return None
             try:
                 if answer.lower() in ("", "yes", "y"):
-                    check_task(task)
+                    check_task(task, settings)
                     return task, settings
                 task, settings = self._changed(task, settings, answer)
             except P2MError as error:

@@ -165,7 +165,8 @@ def _look_at_errors(view: View) -> Step | None:
     workspace, best = view.state.workspace, view.state.workspace.best
     if best is None or (workspace.analysis or {}).get("model") == best.model:
         return None
-    return "evaluate", {}, f"{best.score.metric} {best.score.value:.3f} is below the target: see what is confused"
+    standing = " is below the target" if view.state.task.target is not None else ""
+    return "evaluate", {}, f"{best.score.metric} {best.score.value:.3f}{standing}: see what goes wrong"
 
 
 def _aim(view: View) -> Step | None:

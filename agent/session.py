@@ -13,7 +13,7 @@ from agent.loop import Parts
 from agent.planner import Planner
 from agent.planner_llm import LLMPlanner
 from agent.planner_policy import PolicyPlanner
-from agent.settings import Approve, DataRules, Settings
+from agent.settings import NO_TEACHER, Approve, DataRules, Settings
 from p2m import paths
 from p2m.errors import BadInput
 from p2m.llm.endpoint import default_endpoint, parse_endpoint
@@ -29,13 +29,16 @@ Ask = Callable[[str], Awaitable[str]]
 
 def resolve_endpoint(text: str, role: str) -> str:
     """``auto`` to what it stands for here; the rest checked. Raises ``BadInput`` for what is no endpoint."""
-    if text == "auto" and role == "planner" and os.environ.get("P2M_PLANNER") == "policy":
-        text = "policy"
+    alone = "policy" if role == "planner" else NO_TEACHER  # what stands for no LLM at all in this role
+    if text == "auto" and os.environ.get(f"P2M_{role.upper()}") == alone:
+        text = alone
+    if text == NO_TEACHER and role == "teacher":
+        return text
     if text == "policy":
         if role == "planner":
             return text
         raise BadInput(
-            "policy plans, it cannot teach", where="--teacher", fix="Give local:NAME, openai:MODEL or URL#MODEL"
+            "policy plans, it cannot teach", where="--teacher", fix="Give local:NAME, openai:MODEL, URL#MODEL or none"
         )
     endpoint = default_endpoint(role) if text == "auto" else parse_endpoint(text)
     return str(endpoint)
@@ -95,14 +98,33 @@ def read_approve(mode: str, usd: str | None, mb: str | None) -> Approve:
     return Approve.model_validate({"mode": mode, **limits})
 
 
-def check_task(task: TaskSpec) -> None:
-    """What would stop the run later, found before it begins: unreadable files, a kind that has no student yet."""
+def open_reader(teacher: str) -> ChatModel:
+    """The model that is asked what a task in plain words is. Raises ``BadInput`` where there is no teacher."""
+    from p2m.llm.client import open_model
+
+    if teacher == NO_TEACHER:
+        raise BadInput(
+            "what the task is cannot be told from its words, and there is no LLM to ask (--teacher none)",
+            fix="Add kind: and labels:, a labelled file or a few examples",
+        )
+    return open_model(teacher, role="planner")
+
+
+def check_task(task: TaskSpec, settings: Settings | None = None) -> None:
+    """What would stop the run later, found before it begins: unreadable files, a kind that has no student yet, nothing
+    to train on where ``settings`` have neither teacher nor catalogue."""
     from p2m import kinds
     from p2m.data.labelled import read_for
 
     kinds.of(task).check(task)
     for path in filter(None, (task.validation, task.train)):
         read_for(task, path)
+    if settings and settings.teacher == NO_TEACHER and not settings.catalog and not task.train:
+        raise BadInput(
+            "there is nothing to train on: no training file, no catalogue, and no teacher to write rows",
+            where="--teacher none",
+            fix="Give a labelled file (train: in the task), --catalog, or a teacher",
+        )
 
 
 def parts_for(
@@ -119,7 +141,9 @@ def parts_for(
     def open_models(hooks: Hooks) -> tuple[Planner, ChatModel | None]:
         from p2m.llm.client import open_model
 
-        teacher = open_model(settings.teacher, role="teacher", hooks=hooks)
+        teacher = None
+        if settings.teacher != NO_TEACHER:
+            teacher = open_model(settings.teacher, role="teacher", hooks=hooks)
         if settings.planner == "policy":
             return PolicyPlanner(), teacher
         model = open_model(settings.planner, role="planner", hooks=hooks)

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict
 from p2m.catalog import safety
 from p2m.task.spec import Limits, TaskSpec
 
+NO_TEACHER = "none"
+"""As ``Settings.teacher``: nothing is written or labelled, the run works on labelled files and datasets alone."""
 # A run nobody gave a budget for still ends: half an hour, 1,000 written rows, 40 tool calls.
 DEFAULT_LIMITS = Limits(minutes=30, examples=1000, steps=40)
 
@@ -52,7 +54,8 @@ class Approve(BaseModel):
 
 
 class Settings(BaseModel):
-    """Fixed when the run starts, kept in its journal. ``planner`` and ``teacher`` are endpoints as text."""
+    """Fixed when the run starts, kept in its journal. ``planner`` and ``teacher`` are endpoints as text, or
+    ``policy`` and ``none``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

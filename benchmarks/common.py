@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 
 
-def options(description: str) -> argparse.Namespace:
-    """``--fast --json FILE --seed N``, as every benchmark takes them."""
+def options(description: str, *, only: Iterable[str] = ()) -> argparse.Namespace:
+    """``--fast --json FILE --seed N``, as every benchmark takes them; ``--only NAME`` where there are names."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--fast", action="store_true", help="fewer rows: under 10 minutes on 2 cores")
     parser.add_argument("--json", metavar="FILE", help="write rows and summary here")
     parser.add_argument("--seed", type=int, default=0)
+    if only:
+        parser.add_argument("--only", choices=list(only), metavar="NAME", help=f"one of: {', '.join(only)}")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""Does a delivered model say the same to those who have only transformers? ``reload_kinds.py RUN FILE``.
+"""Does a delivered model say the same to those who have only transformers? ``reload_kinds.py RUN FILE [COLUMN]``.
 
 ``p2m predict`` answers the inputs of FILE; then a fresh process that imports transformers and torch alone answers them
 from ``RUN/model``, as the card's snippet does. Prints how many answers are equal.
@@ -9,7 +9,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+from common import ROOT
 
 N = 100
 PLAIN = """
@@ -39,6 +44,9 @@ elif kind.endswith("QuestionAnswering"):
         total = (start[:, None] + end[None, :]).masked_fill((apart < 0) | (apart >= 40), -4e9)
         first, last = divmod(int(total.argmax()), n)
         said.append(context[places[first][0]:places[last][1]])
+elif kind.endswith("CausalLM"):
+    write = pipeline("text-generation", model=folder)
+    said = [write([{"role": "user", "content": t}], return_full_text=False)[0]["generated_text"].strip() for t in texts]
 elif config.problem_type == "regression":
     rate = pipeline("text-classification", model=folder, function_to_apply="none")
     said = [rate(t, truncation=True)[0]["score"] for t in texts]
@@ -66,25 +74,46 @@ def same(ours: str, theirs: object) -> bool:
     return ours == theirs
 
 
-def main(run: str, file: str) -> int:
-    from p2m.data.labelled import read_unlabelled
-    from p2m.evaluate.predict import load_predictor
+@dataclass(frozen=True)
+class Reloaded:
+    """Of ``n`` texts how many have the ``same`` answer; the ``others`` as (text, ours, theirs)."""
 
-    column = sys.argv[3] if len(sys.argv) > 3 else None
-    texts = read_unlabelled(file, input_column=column).texts[:N]
-    folder = Path(run) / "model"
-    ours = [p.output for p in load_predictor(folder).predict(texts)]
-    found = subprocess.run(
-        [sys.executable, "-I", "-c", PLAIN, str(folder)], input=json.dumps(texts), capture_output=True, text=True
-    )
-    if found.returncode:
-        print(found.stderr, file=sys.stderr)
-        return 1
-    theirs = json.loads(found.stdout.strip().splitlines()[-1])
-    equal = sum(same(o, t) for o, t in zip(ours, theirs, strict=True))
-    print(f"{run}: {equal} of {len(texts)} answers are the same with plain transformers")
-    return 0 if equal == len(texts) else 1
+    same: int
+    n: int
+    others: list[tuple[str, str, object]]
+
+
+def reload(run: Path, texts: Sequence[str]) -> Reloaded:
+    """``p2m predict`` against plain transformers, each in a process of its own. Ends the program where one fails."""
+    with tempfile.TemporaryDirectory() as place:
+        given, answered = Path(place) / "in.jsonl", Path(place) / "out.jsonl"
+        given.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+        command = [sys.executable, "-m", "agent.cli", "predict", str(run), "--file", str(given), "--out", str(answered)]
+        _checked(subprocess.run([*command, "--input-column", "text"], cwd=ROOT, capture_output=True, text=True))
+        lines = answered.read_text(encoding="utf-8").splitlines()
+    command = [sys.executable, "-I", "-c", PLAIN, str(Path(run).resolve() / "model")]
+    found = _checked(subprocess.run(command, input=json.dumps(list(texts)), capture_output=True, text=True))
+    theirs = json.loads(found.strip().splitlines()[-1])
+    both = [(text, str(json.loads(line)["prediction"]), t) for text, line, t in zip(texts, lines, theirs, strict=True)]
+    others = [one for one in both if not same(one[1], one[2])]
+    return Reloaded(len(both) - len(others), len(both), others)
+
+
+def _checked(done: subprocess.CompletedProcess[str]) -> str:
+    if done.returncode:
+        sys.exit(done.stderr.strip()[-2000:])
+    return done.stdout
+
+
+def main(run: str, file: str, column: str | None = None) -> int:
+    from p2m.data.labelled import read_unlabelled
+
+    found = reload(Path(run), read_unlabelled(file, input_column=column).texts[:N])
+    for text, ours, theirs in found.others:
+        print(f"{text!r}: p2m predict says {ours!r}, plain transformers {theirs!r}")
+    print(f"{run}: {found.same} of {found.n} answers are the same with plain transformers")
+    return 0 if found.same == found.n else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2]))
+    sys.exit(main(*sys.argv[1:4]))

@@ -51,6 +51,14 @@ def train_speed() -> str:
     return table(["system", "examples/s", "accuracy", "95% interval", "n"], rows) + f"\n\n{note}"
 
 
+def kinds() -> str:
+    """The scores and the runs of benchmarks/kinds.py."""
+    from kinds import COLUMNS, RUN_COLUMNS, run_cells, score_cells
+
+    rows = json.loads((RESULTS / "kinds.json").read_text(encoding="utf-8"))["rows"]
+    return table(COLUMNS, score_cells(rows)) + "\n\n" + table(RUN_COLUMNS, run_cells(rows))
+
+
 def inference() -> str:
     """The rows and the ratios of benchmarks/inference.py."""
     from inference import COLUMNS, cells
@@ -190,6 +198,7 @@ def main() -> None:
         readme = fill(readme, "demo", f"```\n{args.demo.read_text(encoding='utf-8').strip()}\n```")
     for name, make in (
         ("tasks", tasks),
+        ("kinds", kinds),
         ("train_speed", train_speed),
         ("inference", inference),
         ("estimate", estimate_line),

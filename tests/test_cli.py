@@ -110,6 +110,7 @@ BAD = {
     "budget of nothing": (["run", "task.md", "--budget-steps", "0"], "--budget-steps"),
     "planner": (["run", "task.md", "--planner", "foo:bar"], "foo:bar"),
     "teacher that cannot teach": (["run", "task.md", "--teacher", "policy"], "--teacher"),
+    "nothing to train on": (["run", "task.md", "--teacher", "none"], "train:"),
     "catalogue": (["run", "task.md", "--catalog", "/nowhere"], "/nowhere"),
     "dataset size": (["run", "task.md", "--max-dataset-mb", "big"], "--max-dataset-mb"),
     "licences": (["run", "task.md", "--allow-licences", ","], "--allow-licences"),

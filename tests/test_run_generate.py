@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.state import Spend
 from p2m.task.parse import NeedsLLM, load_task
 from tests import scripted_writer as script
 from tests.conftest import pack_member
@@ -98,6 +99,23 @@ def test_labelled_files_are_enough_and_further_answers_are_right_too(
     assert "lora" not in [e.method for e in state.workspace.experiments]
     (llm,) = (b for b in state.delivery["baselines"] if b["is_llm"])
     assert llm["score"]["value"] == 1.0
+
+
+def test_labelled_files_are_enough_without_any_llm(minilm: Path, tmp_path: Path) -> None:
+    made = rows(80, 3)
+    for name, part in (("train", made[:60]), ("held", made[60:])):
+        (tmp_path / f"{name}.jsonl").write_text(
+            "\n".join(json.dumps({"input": r.input, "output": r.output}) for r in part)
+        )
+    task, run = write_task(tmp_path, train="train.jsonl", validation="held.jsonl"), tmp_path / "run"
+    options = ("--planner", "policy", "--teacher", "none", "--out", run, "--budget-steps", "1")
+    done = p2m("run", task, *options, home=tmp_path / "home")
+    assert done.returncode == 0, done.stdout + done.stderr
+    state = state_of(run)
+    assert state.delivery is not None and not any(b["is_llm"] for b in state.delivery["baselines"])
+    assert state.spend == Spend()
+    assert not [c for c in state.calls if c.error], [c.text for c in state.calls if c.error]
+    assert "teacher few-shot" not in (run / "report.md").read_text()
 
 
 def test_the_tool_offers_what_the_kind_can(tmp_path: Path) -> None:

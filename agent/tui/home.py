@@ -149,11 +149,10 @@ class HomeScreen(Screen[None]):
             await self._confirm(await self._read_with_model())
 
     async def _read_with_model(self) -> TaskSpec:
-        from agent.session import resolve_endpoint
-        from p2m.llm.client import open_model
+        from agent.session import open_reader, resolve_endpoint
 
         assert self.chat is not None
-        model = open_model(resolve_endpoint(self.app.options.teacher, "teacher"), role="planner")
+        model = open_reader(resolve_endpoint(self.app.options.teacher, "teacher"))
         try:
             return await self.chat.read_with(model)
         finally:

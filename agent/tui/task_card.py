@@ -128,7 +128,6 @@ class TaskScreen(Screen[bool]):
             train=typed("train") or None,
             budget={},
         )
-        check_task(task)
         catalog = typed("catalog") or None
         open_catalog(catalog)
         settings = Settings(
@@ -140,4 +139,5 @@ class TaskScreen(Screen[bool]):
             seed=self.app.options.seed,
             interactive=True,
         )
+        check_task(task, settings)
         return task, settings
