@@ -31,7 +31,7 @@ class Evaluation:
     (gold, predicted, count) of every pair that occurs; ``truncated`` counts texts longer than the model reads.
     ``used_for`` says what the run itself did with this file, empty where it never saw it. ``ece`` is the expected
     calibration error of the answers' probabilities, None where there are none. ``faults`` is what is wrong with answers
-    that are no labels."""
+    that are no labels; ``counted`` is what faults and supports count."""
 
     file: str
     n: int
@@ -43,6 +43,7 @@ class Evaluation:
     ece: float | None = None
     slices: tuple[Slice, ...] = ()
     faults: tuple[Fault, ...] = ()
+    counted: str = "rows"
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; the estimates are keyed by their metric."""
@@ -85,6 +86,7 @@ def evaluation(
         used_for=_used_for(file, task),
         ece=_ece(predictions, golds),
         slices=tuple(slices(task.metric, rows, predicted, labels=task.labels)),
+        counted=kind.counted,
     )
 
 
@@ -128,15 +130,16 @@ def print_evaluation(result: Evaluation, stream: TextIO) -> None:
         line(f"  {result.truncated} of the texts are longer than the model reads and were cut", "yellow")
     line()
     if result.per_label and result.faults:
-        console.print(_label_table(result.per_label))
+        console.print(_label_table(result.per_label, result.counted))
         line()
     if result.faults or not result.per_label:
         for fault in result.faults:
-            line(f"  {fault.count} of {result.n}: {fault.name}")
+            of = f"of {result.n}" if result.counted == "rows" else result.counted
+            line(f"  {fault.count} {of}: {fault.name}")
             for text in fault.texts:
                 line(f"    {text}", "dim")
         return
-    console.print(_label_table(result.per_label))
+    console.print(_label_table(result.per_label, result.counted))
     line()
     if result.slices:
         console.print(_slice_table(result.slices))
@@ -169,8 +172,8 @@ def _cells(label: str, *rest: object) -> list[Any]:
     return [Text(label), *(Text(str(cell)) for cell in rest)]
 
 
-def _label_table(scores: Sequence[LabelScore]) -> Table:
-    table = _table("label", "precision", "recall", "F1", "rows")
+def _label_table(scores: Sequence[LabelScore], counted: str) -> Table:
+    table = _table("label", "precision", "recall", "F1", counted)
     for s in scores:
         # A label without rows has no recall: 0.000 would read as a failure.
         figures = (f"{v:.3f}" if s.support else "–" for v in (s.precision, s.recall, s.f1))

@@ -24,7 +24,7 @@ REASONS = {
     "held_out_near": "almost the same text as a held-out row",
     "held_out_similar": "the same as a held-out row in other words",
     "demonstration": "resembles an example of the task, which trains",
-    "contradiction": "the same text with two labels",
+    "contradiction": "the same text with two answers",
     "merged": "another right answer to a text that is held out, kept with it",
     "duplicate": "repeats another held-out row",
     "filtered": "does not match the filter",

@@ -56,7 +56,7 @@ class Result:
 @dataclass(frozen=True)
 class Report:
     """Everything in a report. ``trial`` is of the base models, as in the workspace; ``confusion`` is
-    ``{"labels", "matrix"}``, rows gold, columns predicted."""
+    ``{"labels", "matrix"}``, rows gold, columns predicted; ``aimed`` says that rows were written for ``faults``."""
 
     task: TaskSpec
     run: str
@@ -79,6 +79,7 @@ class Report:
     clusters: tuple[Cluster, ...]
     faults: tuple[Fault, ...]
     analysed: str
+    aimed: bool
     log: tuple[LogEntry, ...]
     costs: Costs
     reproduction: Reproduction
@@ -119,10 +120,17 @@ def gather(run_dir: Path, state: RunState, store: Store) -> Report:
         clusters=_clusters(workspace.analysis or {}),
         faults=Fault.of(workspace.analysis or {}),
         analysed=(workspace.analysis or {}).get("model", ""),
+        aimed=_aimed(state),
         log=tuple(log_lines(state)),
         costs=costs_of(records),
         reproduction=reproduction_of(run_dir, state, records, store),
     )
+
+
+def _aimed(state: RunState) -> bool:
+    """Whether rows were written after the last look at what is wrong."""
+    names = [c.tool for c in sorted(state.calls, key=lambda c: c.order) if c.finished and not c.error]
+    return "evaluate" in names and "generate_batch" in names[len(names) - names[::-1].index("evaluate") :]
 
 
 def source_words(source: str, task: TaskSpec) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from agent.plain import cut, duration, one_line
 from agent.report.data import reason_words
 from agent.report.facts import score_words, spent_words
+from p2m import kinds
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -49,6 +50,8 @@ def values(report: Report) -> dict[str, Any]:
     return {
         "report": report,
         "task": report.task,
+        "counted": kinds.of(report.task).counted,
+        "spoken": kinds.of(report.task).spoken,
         "roles": ROLES,
         "splits": SPLITS,
         "spent": spent_words(report),

@@ -122,6 +122,8 @@ class TaskKind(ABC):
     """The baselines without an LLM, in words."""
     untrained: str = "before training"
     """What epoch 0 of a training is."""
+    counted: str = "rows"
+    """What is counted for each label: of spans, a row may have many."""
     written_note: str = "The answers are the teacher's, not checked."
     """Said of a freshly written batch."""
 
@@ -183,6 +185,10 @@ class TaskKind(ABC):
     def counts(self, rows: Sequence[Row]) -> dict[str, int]:
         """Rows a label; empty where the answers are no labels."""
         return {}
+
+    def spoken(self, output: str) -> str:
+        """An answer for a person's eyes; its canonical spelling is for code."""
+        return output
 
     # The teacher
 

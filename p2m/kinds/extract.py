@@ -32,6 +32,7 @@ class Extract(Formed):
     name = "extract"
     methods = ("full",)
     baseline_names = "a dictionary of the training spans"
+    counted = "spans"
     # A row teaches many spans, and many words that are in none.
     enough_rows = 80
 
@@ -69,6 +70,9 @@ class Extract(Formed):
     def counts(self, rows: Sequence[Row]) -> dict[str, int]:
         """Spans a label."""
         return dict(Counter(s.label for row in rows for s in parse_spans(row.output)))
+
+    def spoken(self, output: str) -> str:
+        return "; ".join(f"{s.text} ({s.label})" for s in parse_spans(output)) or "nothing"
 
     def baselines(self, task: TaskSpec, train: Sequence[Row], texts: Sequence[str]) -> list[tuple[str, list[str]]]:
         from p2m.evaluate.kind_baselines import span_dictionary
