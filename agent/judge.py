@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from agent import guard, referee
-from agent.budget import left
+from agent.budget import Left, left
 from agent.events import Verdict
 from agent.state import RunState
+from tools.base import LEAST_SECONDS
 
 
 def judge(state: RunState, seconds_now: float | None = None) -> Verdict | None:
@@ -18,7 +19,8 @@ def judge(state: RunState, seconds_now: float | None = None) -> Verdict | None:
             "met",
             f"{task.metric} {best.score.value:.3f} on {best.score.n} validation rows reaches {task.target:g}",
         )
-    spent = left(state, seconds_now).spent
+    now = left(state, seconds_now)
+    spent = now.spent or ("time" if _too_little_time(state, now) else None)
     if spent:
         return Verdict("budget", f"the budget is spent: no {spent} left")
     if failed := referee.failed_for_good(state):
@@ -45,6 +47,12 @@ def judge(state: RunState, seconds_now: float | None = None) -> Verdict | None:
             "stalled", f"{guard.STALLED_AFTER} trainings in a row did not beat the best: progress has stopped"
         )
     return None
+
+
+def _too_little_time(state: RunState, now: Left) -> bool:
+    """The last call was refused as too little time is left for it: asking again would only wait for the end."""
+    last = next((c for c in reversed(state.calls) if c.finished and c.order > state.calls_before), None)
+    return now.seconds is not None and now.seconds < LEAST_SECONDS and last is not None and last.error == "budget"
 
 
 def _missed(state: RunState, model: str) -> bool:

@@ -234,6 +234,17 @@ def test_spent_examples_and_no_dollars_do_not_end_a_run() -> None:
     assert left(Run(examples=0, usd=0).state).spent is None
 
 
+def test_a_call_refused_for_want_of_time_is_not_asked_again() -> None:
+    so_far = Run(minutes=10).call("generate_batch", "no time is left to write rows", error="budget")
+    so_far.seconds = 600 - reserve(10) - 10
+    verdict = judge(so_far.state)
+    assert verdict is not None and verdict.kind == "budget" and "time" in verdict.text
+    assert judge(so_far.call("evaluate").state) is None, "what still works may go on"
+    early = Run(minutes=10).call("generate_batch", "no examples are left", error="budget")
+    early.seconds = 60.0
+    assert judge(early.state) is None
+
+
 def test_a_resume_with_little_time_can_use_it() -> None:
     so_far = Run(minutes=30).call("evaluate")
     so_far.seconds = 1800.0
