@@ -103,6 +103,12 @@ async def run(parts: Parts) -> AsyncIterator[Event]:
         journal.close()
 
 
+def _thinks(planner: Planner) -> bool:
+    """Not a small model of this machine, which takes what the menu offers (docs/adr/0002)."""
+    model = getattr(planner, "model", None)
+    return model is not None and not model.is_local
+
+
 class _Loop:
     def __init__(self, parts: Parts, journal: Journal, publish: Callable[[Event], None]) -> None:
         self.parts, self.journal, self.publish = parts, journal, publish
@@ -148,6 +154,7 @@ class _Loop:
             generation_ended=self.state.generation_ended,
             examples_left=self.left().examples,
             has_models=any_models(self.parts.catalog.models if self.parts.catalog else None),
+            kind_is_open=self.state.task.kind_is_inferred and _thinks(self.planner),
         )
 
     async def close(self) -> None:

@@ -249,7 +249,11 @@ def _apply(state: RunState, event: Event) -> RunState:
             # A delivery reports on the workspace (its test scores are called baselines too): it does not change it.
             reports = any(c.id == event.id and c.tool == "deliver" for c in state.calls)
             workspace = state.workspace if event.error or reports else state.workspace.apply(event.data)
-            return replace(state, calls=calls, workspace=workspace)
+            task = state.task
+            if not event.error and "task" in event.data:
+                task = TaskSpec.model_validate(event.data["task"])
+                workspace = replace(workspace, kind=kinds.of(task).name)
+            return replace(state, task=task, calls=calls, workspace=workspace)
         case LLMSpend():
             calls = tuple(
                 replace(

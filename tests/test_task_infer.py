@@ -63,6 +63,49 @@ def test_kinds_that_an_instruction_says(instruction: str, kind: str) -> None:
     assert spec(instruction).kind == kind
 
 
+@pytest.mark.parametrize(
+    ("instruction", "kind", "labels", "scale"),
+    [
+        ("Translate an English description of what to do in a shell into one Bash command line.", "generate", (), None),
+        ("Normalise the dates in a sentence to TIMEX, against a reference date.", "generate", (), None),
+        ("Date normalisation: output the TIMEX value of a date.", "generate", (), None),
+        ("Find the named entities in a sentence about music: artists, bands, songs and others.", "extract",
+         ("artists", "bands", "songs"), None),
+        ("Extract persons and places from news", "extract", ("persons", "places"), None),
+        ("Answer a question with words of the text that it is about.", "extract", (), None),
+        ("Given a paragraph and a question, find the answer in the paragraph.", "extract", (), None),
+        ("Rate how well-formed a search query is as a question, from 0 to 1.", "score", (), (0, 1)),
+        ("How similar are two sentences, on a scale from 0 to 5?", "score", (), (0, 5)),
+    ],
+)  # fmt: skip
+def test_plain_descriptions_of_every_kind(
+    instruction: str, kind: str, labels: tuple[str, ...], scale: tuple[float, float] | None
+) -> None:
+    task = spec(instruction)
+    assert (task.kind, task.labels, task.scale) == (kind, labels, scale)
+    assert task.kind_is_inferred
+    assert task.metric == {"generate": "chrf", "score": "spearman"}.get(kind, "span_f1" if labels else "exact_match")
+
+
+@pytest.mark.parametrize(
+    "instruction",
+    [
+        "Say which of 77 intents a customer's message to an online bank has.",
+        "Identify the topic of a news item",
+        "Named entities of contracts",
+    ],
+)
+def test_a_kind_whose_labels_are_not_named_needs_only_those(instruction: str) -> None:
+    loaded = load_task(instruction)
+    assert isinstance(loaded, NeedsLLM) and "its labels" in loaded.reason
+
+
+def test_a_scale_that_known_ratings_leave_is_none() -> None:
+    words = "Rate the answer from 0 to 1."
+    assert spec(f"{words}\n\na -> 0.5\nb -> 1.0\nc -> 0.2\nd -> 0").scale == (0, 1)
+    assert spec(f"{words}\n\na -> 0.5\nb -> 1.0\nc -> 0.2\nd -> 4").scale is None
+
+
 @pytest.mark.parametrize("instruction", ["Detect spam", "Tell me the emotion of the text.", "Is it offensive or not?"])
 def test_what_cannot_be_told_needs_an_llm(instruction: str) -> None:
     assert isinstance(load_task(instruction), NeedsLLM)

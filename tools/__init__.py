@@ -8,6 +8,7 @@ from tools.base import Tool
 def load_all() -> dict[str, Tool]:
     """Every tool, in the order in which a run uses them first."""
     from tools.ask_user import ask_user
+    from tools.change_kind import change_kind
     from tools.check_labels import check_labels
     from tools.deduplicate import deduplicate
     from tools.evaluate import evaluate
@@ -22,6 +23,7 @@ def load_all() -> dict[str, Tool]:
     from tools.try_models import try_models
 
     every = (
+        change_kind,
         search_datasets,
         inspect_dataset,
         import_dataset,

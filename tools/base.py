@@ -122,6 +122,8 @@ class Facts:
     examples_left: int | None = None
     has_models: bool = False
     """Whether the person put base models on this machine beside the embedded one."""
+    kind_is_open: bool = False
+    """Whether the task's kind was only inferred, and the planner is able to think better of it."""
 
 
 def _always(workspace: Workspace, facts: Facts) -> str | None:

@@ -20,7 +20,7 @@ LABEL_CHARS = 60
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
-        "kind": {"type": "string", "enum": ["classify", "generate", "extract"]},
+        "kind": {"type": "string", "enum": ["classify", "generate", "extract", "score"]},
         "labels": {"type": "array", "items": {"type": "string", "maxLength": LABEL_CHARS}, "maxItems": 200},
         "examples": {
             "type": "array",
@@ -53,7 +53,11 @@ async def ask(draft: Draft, model: ChatModel) -> Draft:
     kind = fields.kind or answer["kind"]
     read = [] if draft.examples else _verbatim(answer["examples"], draft)
     outputs = [shown.output for shown in read]
-    labels = fields.labels or (_labels([*answer["labels"], *outputs], draft) if kind == "classify" else ())
+    labels = fields.labels
+    if not labels and kind == "classify":
+        labels = _labels([*answer["labels"], *outputs], draft)
+    elif not labels and kind == "extract" and not draft.examples and answer["labels"]:
+        labels = _labels(answer["labels"], draft, fewest=1)
     listed = f"; labels: {', '.join(labels)}" if labels else ""
     notes = [*draft.notes, f"kind: {kind}{listed} (read by {model.name})"]
     if read:
@@ -76,12 +80,12 @@ def _checked(text: str, draft: Draft) -> dict[str, Any]:
     return answer
 
 
-def _labels(proposed: list[str], draft: Draft) -> tuple[str, ...]:
+def _labels(proposed: list[str], draft: Draft, fewest: int = 2) -> tuple[str, ...]:
     labels: dict[str, str] = {}
     for label in proposed:
         if plain(label):
             labels.setdefault(plain(label), " ".join(label.split()))
-    if len(labels) < 2:
+    if len(labels) < fewest:
         raise _useless(draft, "found no two labels in it")
     return tuple(labels.values())
 

@@ -12,6 +12,7 @@ from p2m.outputs import format_labels, parse_number
 from p2m.task.draft import Draft, Shown
 from p2m.task.fields import METRICS
 from p2m.task.infer import LABEL_CHARS, Pairs, are_label_sets, infer, infer_metric
+from p2m.task.phrases import scale_said, wants_entities
 from p2m.task.spec import Example, Kind, Metric, TaskSpec
 
 SCRIPTS = (
@@ -52,13 +53,16 @@ def finish(draft: Draft) -> TaskSpec | NeedsLLM:
     evidence, origin = _evidence(draft, pairs)
     kind, labels, said = _kind(draft, evidence, origin)
     several = kind == "classify" and (fields.multi_label or are_label_sets(evidence))
-    if kind is None or (kind == "classify" and not labels):
-        what = "its labels" if kind else "whether it classifies, generates or extracts"
+    nameless = kind == "extract" and not labels and not evidence and wants_entities(draft.instruction)
+    if kind is None or (kind == "classify" and not labels) or nameless:
+        what = "its labels" if kind else "whether it classifies, generates, extracts or rates"
         return NeedsLLM(draft, f"the task does not say {what}, and has no examples that show it")
+    scale = fields.scale
     if several:
         examples = _label_sets(examples, labels)
     elif kind == "score":
-        _numbers(examples, fields.scale)
+        scale = fields.scale or _scale(draft.instruction, evidence)
+        _numbers(examples, scale)
     elif kind == "classify":
         examples = _labelled(draft, examples, labels, inferred=not fields.labels)
     metric, metric_notes = _metric(draft, kind, evidence, _default(kind, labels, several))
@@ -69,7 +73,7 @@ def finish(draft: Draft) -> TaskSpec | NeedsLLM:
         kind=kind,
         labels=labels,
         multi_label=several,
-        scale=fields.scale,
+        scale=scale,
         examples=tuple(Example(input=s.input, output=s.output) for s in examples),
         metric=metric,
         target=fields.target,
@@ -179,6 +183,15 @@ def _numbers(examples: Sequence[Shown], scale: tuple[float, float] | None) -> No
             raise shown.place.bad(
                 f"example {number}: {value:g} is not on the scale {scale[0]:g} to {scale[1]:g}", "Correct one of them."
             )
+
+
+def _scale(instruction: str, evidence: Pairs) -> tuple[float, float] | None:
+    """What the instruction says, where no known rating is off it."""
+    said = scale_said(instruction)
+    try:
+        return said if said and all(said[0] <= parse_number(o) <= said[1] for _, o in evidence) else None
+    except ValueError:
+        return None
 
 
 def _default(kind: Kind, labels: Sequence[str], several: bool) -> Metric | None:

@@ -11,7 +11,7 @@ from p2m.data.labelled import map_label
 from p2m.data.names import plain
 from p2m.data.structured import label_set
 from p2m.outputs import parse_labels, parse_spans
-from p2m.task.phrases import kind_said, labels_said, sounds_like_classes
+from p2m.task.phrases import kind_said, labels_said, sounds_like_classes, span_labels_said, wants_entities
 from p2m.task.spec import DEFAULT_METRIC, Kind, Metric
 
 ALMOST_ALL = 0.9
@@ -50,8 +50,14 @@ def infer(
     outputs = [output for _, output in pairs]
     if told in (None, "extract") and (found := span_labels(outputs)):
         return Inferred("extract", found, (f"kind: extract; labels: {', '.join(found)} (the spans of {origin})",))
-    if told in ("generate", "extract", "score"):
+    if told in ("generate", "score") or (told == "extract" and outputs):
         return Inferred(told)
+    if not outputs and told in (None, "extract"):
+        word = told or kind_said(instruction)
+        if word == "extract" and (told or not said or wants_entities(instruction)):
+            return _extraction(instruction, told)
+        if word == "score":
+            return Inferred("score", (), ("kind: score (the instruction says the scale)",))
     if multi_label or are_label_sets(pairs):
         labels = tuple(dict.fromkeys(label for output in outputs for label in label_set(output)))
         return _classes(labels, f"the label sets of {origin}")
@@ -184,6 +190,15 @@ def balanced(pairs: Pairs, labels: Sequence[str], most: int) -> list[int]:
             count[group] += 1
             inputs.add(source)
     return taken
+
+
+def _extraction(instruction: str, told: Kind | None) -> Inferred:
+    """Without an output to see, the instruction says what spans there are, or that there is one answer."""
+    labels = span_labels_said(instruction)
+    why = "the instruction says so" if told is None else "the instruction names them"
+    if labels:
+        return Inferred("extract", labels, (f"kind: extract; labels: {', '.join(labels)} ({why})",))
+    return Inferred("extract", (), () if told else (f"kind: extract ({why})",))
 
 
 def _classes(labels: tuple[str, ...], why: str) -> Inferred:

@@ -46,10 +46,41 @@ CONDITIONAL = re.compile(
     re.I,
 )
 LABEL_WORDS = 4
+NAMED = r"(?:intents?|topics?|categor(?:y|ies)|class(?:es)?|sentiments?|emotions?|languages?|types?|kinds?)"
+SORTED = re.compile(
+    r"^(?:classif\w+|categori[sz]\w+|rout(?:e|ing)|label|assign|"
+    r"(?:say|tell|determine|decide|predict|identify|find|detect|recogni[sz]e)\s+"
+    rf"(?:whether|which\b|(?:the|an?|each|its)?\s*{NAMED}\b))|\b(?:one )?of \d+ {NAMED}\b",
+    re.I,
+)
+SCALED = re.compile(
+    r"\b(?:from|between|of|scale)\s+(?P<low>-?\d+(?:\.\d+)?)\s*(?:to|and|-|–|through)\s*(?P<high>\d+(?:\.\d+)?)(?![\w%])",
+    re.I,
+)
+RATED = re.compile(
+    r"\b(?:rat(?:e|es|ing|ings)|scor(?:e|es|ing)|grad(?:e|es|ing)|scale|mark|"
+    r"how (?:well|much|good|similar|likely|strong(?:ly)?|\w+))\b",
+    re.I,
+)
+IN_THE_TEXT = re.compile(
+    r"\b(?:words?|spans?|parts?|phrases?|pieces?|quot(?:e|es|ing)|cop(?:y|ied|ies))\b[^.\n]{0,40}"
+    r"\b(?:texts?|passages?|paragraphs?|contexts?|documents?|articles?)\b|\breading comprehension\b|"
+    r"\bextractive\b|\bspan of\b",
+    re.I,
+)
+ENTITIES = re.compile(r"\b(?:named[- ]entit\w+|entit(?:y|ies)|NER|spans|mentions)\b")
+LISTED = re.compile(
+    r"^(?:extract|find|locate|identify|copy|highlight|spot|tag|mark)\s+(?:all|the|every|any)?\s*(?P<items>[^.:\n]*?)\s+"
+    r"(?:names?\s+)?(?:from|in|within|mentioned)\b",
+    re.I,
+)
+OTHERS = re.compile(r"^(?:and\s+)?(?:others?|so on|etc|more|the like)\b", re.I)
 EXTRACTS = re.compile(r"^(?:extract|find|locate|identify|copy|pull out|highlight|spot)\b|\bextract(?:ion|ing)?\b", re.I)
 WRITES = re.compile(
     r"^(?:translate|summari[sz]e|rewrite|paraphrase|convert|rephrase|simplify|shorten|expand|write|generate|compose|"
-    r"turn|answer|complete|correct|fix|create|draft|reply|respond|explain|describe|transform|reformulate)\b",
+    r"turn|normali[sz]e|standardi[sz]e|resolve|answer|complete|correct|fix|create|draft|reply|respond|explain|describe|"
+    r"transform|reformulate)\b|^(?:[\w-]+\s+){0,3}(?:translation|summari[sz]ation|normali[sz]ation|paraphrasing|"
+    r"rewriting|simplification)\b",
     re.I,
 )
 CLASSIFIES = re.compile(
@@ -84,12 +115,52 @@ def labels_said(instruction: str) -> tuple[str, ...]:
 
 def kind_said(instruction: str) -> Kind | None:
     """What the instruction's own verb says, where it says it plainly and names no labels."""
+    text = _order(instruction)
+    first = text.split("\n", 1)[0]
+    if SORTED.search(first):
+        return "classify"
+    if scale_said(text) and RATED.search(first):
+        return "score"
+    if EXTRACTS.search(first) or IN_THE_TEXT.search(first) or ENTITIES.search(first):
+        return "extract"
+    return "generate" if WRITES.match(text) else None
+
+
+def scale_said(instruction: str) -> tuple[float, float] | None:
+    """The lowest and the highest rating, where the instruction speaks of rating and says them."""
+    found = SCALED.search(instruction)
+    if not found or not RATED.search(instruction):
+        return None
+    low, high = float(found["low"]), float(found["high"])
+    return (low, high) if low < high <= 100 else None
+
+
+def span_labels_said(instruction: str) -> tuple[str, ...]:
+    """What an extraction tells apart: "entities …: artists, bands and others", "extract persons and places from …".
+    None where one answer a text is asked for."""
+    text = _order(instruction)
+    first = text.split("\n", 1)[0]
+    head, colon, rest = first.partition(":")
+    if colon and (ENTITIES.search(head) or LISTED.match(head + " in")):
+        clause = CLAUSE.match(rest.lstrip())
+        items = _items(clause[0], True) if clause else []
+    else:
+        listed = LISTED.match(first)
+        items = _items(listed["items"], True) if listed else []
+    return tuple(dict.fromkeys(item for item in items if not OTHERS.match(item)))
+
+
+def wants_entities(instruction: str) -> bool:
+    """Does it speak of entities? Then an answer has any number of spans, each of a kind."""
+    return bool(ENTITIES.search(_order(instruction).split("\n", 1)[0]))
+
+
+def _order(instruction: str) -> str:
+    """The instruction from its own verb on."""
     text = instruction.strip()
     while (shorter := PREAMBLE.sub("", text)) != text:
         text = shorter
-    if EXTRACTS.search(text.split("\n", 1)[0]):
-        return "extract"
-    return "generate" if WRITES.match(text) else None
+    return text
 
 
 def sounds_like_classes(instruction: str) -> bool:

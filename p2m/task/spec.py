@@ -72,3 +72,8 @@ class TaskSpec(Frozen):
     budget: Limits = Limits()
     student: StudentLimits = StudentLimits()
     notes: tuple[str, ...] = Field(default=(), description="what was inferred, said to the user in these words")
+
+    @property
+    def kind_is_inferred(self) -> bool:
+        """Whether the kind is what p2m read in the words or examples, not what the user gave."""
+        return any(note.startswith("kind:") for note in self.notes)
