@@ -1,6 +1,7 @@
-"""One fine-tune in a process of its own: reads a job on standard input, prints seconds and predicted labels as JSON.
+"""One fine-tune in a process of its own: reads a job on standard input, prints what it measured as JSON.
 
-Both start from texts and end with a trained model: loading the base is not counted, tokenising is.
+All start from rows and end with a trained model: loading the base is not counted, making tokens is. ``peak_mb`` is the
+most memory that the process held at once while it trained (Linux), its libraries and the base model counted.
 """
 
 from __future__ import annotations
@@ -17,69 +18,74 @@ from typing import Any
 os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "DISABLE_SAFETENSORS_CONVERSION": "1"}
 
 
-def p2m(job: dict[str, Any]) -> tuple[float, list[str]]:
-    """``method: full`` as fine_tune runs it, early stopping off. Its validation passes are counted."""
+def reset_peak() -> None:
+    """Start the peak anew: /proc/self/clear_refs (proc(5))."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_mb() -> float | None:
+    """The most resident memory since ``reset_peak``, in MB; None where nobody tells."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        return None
+
+
+def p2m(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """As fine_tune trains a student of this kind, early stopping off where epochs are given. Its validation passes are
+    counted."""
     import sklearn.linear_model
     import sklearn.model_selection  # noqa: F401, imported before the clock starts, as Trainer's parts are
 
-    from p2m.evaluate.predict import Predictor
+    from p2m import kinds
     from p2m.rows import Row
-    from p2m.train.fit import train
-    from p2m.train.recipe import Recipe
-    from p2m.train.student import Student
+    from p2m.task.spec import TaskSpec
 
-    epochs = job["epochs"]
-    recipe = Recipe(
-        job["base"], tuple(job["labels"]), "accuracy", "full", job["seed"], epochs=epochs, patience=epochs + 1
-    )
-    student = Student(Path(job["base"]), recipe.labels)
-    began = time.perf_counter()
-    rows, validation = ([Row(*pair) for pair in job[name]] for name in ("train", "validation"))
-    train(recipe, student, rows, validation, lambda _: None)
-    seconds = time.perf_counter() - began
-    with tempfile.TemporaryDirectory() as folder:
-        student.save(Path(folder))
-        return seconds, [p.label for p in Predictor(Path(folder)).predict(job["test"])]
+    task = TaskSpec(**job["task"])
+    kind = kinds.of(task)
+    recipe = kind.recipe(task, base=job["base"], method=job["method"], seed=job["seed"], epochs=job["epochs"])
+    rows, validation = ([Row(**r) for r in job[name]] for name in ("train", "validation"))
+    reset_peak()
+    result = kind.train(recipe, rows, validation, folder, lambda _: None)
+    curve = [[e.seconds, e.validation_loss] for e in result.epochs]
+    ran = max(e.epoch for e in result.epochs)
+    return {"seconds": result.seconds, "peak_mb": peak_mb(), "curve": curve, "epochs": ran}
 
 
-def trainer(job: dict[str, Any]) -> tuple[float, list[str]]:
-    """``transformers.Trainer`` with its defaults but for the epochs and a stated batch size, and nothing saved."""
-    import torch
+def setfit(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """setfit with its defaults; says the labels itself."""
     from datasets import Dataset
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments
+    from setfit import SetFitModel, Trainer, TrainingArguments
 
-    tokenizer = AutoTokenizer.from_pretrained(job["base"])
-    torch.manual_seed(job["seed"])
-    model = AutoModelForSequenceClassification.from_pretrained(job["base"], num_labels=len(job["labels"]))
+    labels = job["task"]["labels"]
+    model = SetFitModel.from_pretrained(job["base"], labels=labels)
+    at = {label: i for i, label in enumerate(labels)}
+    reset_peak()
     began = time.perf_counter()
-    texts, labels = zip(*job["train"], strict=True)
-    at = {label: i for i, label in enumerate(job["labels"])}
-    data = Dataset.from_dict({**tokenizer(list(texts), truncation=True), "labels": [at[label] for label in labels]})
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
-            folder,
-            num_train_epochs=job["epochs"],
-            per_device_train_batch_size=job["batch"],
-            seed=job["seed"],
-            save_strategy="no",
-            report_to="none",
-            use_cpu=True,
-            disable_tqdm=True,
-        )
-        # Given the tokenizer, it pads each batch to its longest text.
-        Trainer(model, arguments, train_dataset=data, processing_class=tokenizer).train()
-        seconds = time.perf_counter() - began
-    model.eval()
-    said = []
-    with torch.inference_mode():
-        for start in range(0, len(job["test"]), 32):
-            batch = tokenizer(job["test"][start : start + 32], padding=True, truncation=True, return_tensors="pt")
-            said += [job["labels"][i] for i in model(**batch).logits.argmax(1).tolist()]
-    return seconds, said
+    columns = {"text": [r["input"] for r in job["train"]], "label": [at[r["output"]] for r in job["train"]]}
+    arguments = TrainingArguments(output_dir=str(folder), seed=job["seed"], report_to="none")
+    Trainer(model, arguments, train_dataset=Dataset.from_dict(columns)).train()
+    seconds = time.perf_counter() - began
+    peak = peak_mb()
+    said = [str(label) for label in model.predict([r["input"] for r in job["test"]])]
+    return {"seconds": seconds, "peak_mb": peak, "curve": [], "epochs": 1, "answers": said}
+
+
+def main() -> None:
+    job = json.load(sys.stdin)
+    with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as place:
+        from plain_trainer import trainer
+
+        folder = Path(place) / "model"
+        found = {"p2m": p2m, "trainer": trainer, "setfit": setfit}[job["trainer"]](job, folder)
+        if job["answer"] and "answers" not in found:
+            from p2m.evaluate.predict import load_predictor
+
+            found["answers"] = [p.output for p in load_predictor(folder).predict([r["input"] for r in job["test"]])]
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
-    request = json.load(sys.stdin)
-    with contextlib.redirect_stdout(sys.stderr):
-        took, answers = {"p2m": p2m, "trainer": trainer}[request["trainer"]](request)
-    print(json.dumps({"seconds": took, "labels": answers}))
+    main()

@@ -265,6 +265,8 @@ def _display(text: str, meta: dict[str, Any], untrained: str) -> str:
         notes.append(f"{result['truncated']} rows cut at {result['max_length']} tokens")
     if result["cut_answers"]:
         notes.append(f"{result['cut_answers']} rows left out: their answers are longer than the model can learn")
+    if result.get("spared"):
+        notes.append(f"memory was short: {result['spared']}")
     if result["weighted"]:
         notes.append("rows weighted, as the labels are unbalanced")
     if result["out_of_time"]:

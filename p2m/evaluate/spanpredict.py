@@ -1,6 +1,6 @@
 """Predictions of delivered folders whose answers stand in the text: labelled spans, and answers to questions.
 
-Long texts are read in windows, so nothing is cut: ``truncated`` stays 0.
+Long texts are read in windows, so nothing is cut but questions beyond 64 tokens: ``truncated`` counts those.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class _SpanPredictor:
     """What both share: loading, windows of texts, float32 logits of padded batches."""
 
     auto_class: str
-    truncated = 0
 
     def __init__(self, folder: Path) -> None:
+        self.truncated = 0
         prepare_torch()
         self._model = load_model(Path(folder), self.auto_class).eval()
         self._tokenizer = load_tokenizer(Path(folder))
@@ -95,7 +95,9 @@ class AnswerPredictor(_SpanPredictor):
         if getattr(config, "type_vocab_size", 0) > 1:
             features["token_type_ids"] = [w.types for w in made]
         said = reader.answers(made, self._logits(features), asks, bool(getattr(config, "unanswerable", False)))
-        return [Prediction(text) for text, _ in said]
+        cut = {w.row for w in made if w.cut}
+        self.truncated += len(cut)
+        return [Prediction(text, truncated=i in cut) for i, (text, _) in enumerate(said)]
 
     def _forward(self, padded: Any) -> Any:
         import torch

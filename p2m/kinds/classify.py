@@ -131,7 +131,7 @@ class Classify(TaskKind):
         from p2m.train.fit import train
         from p2m.train.student import Student
 
-        student = Student(Path(recipe.base), recipe.labels)
+        student = Student(Path(recipe.base), recipe.labels, seed=recipe.seed)
         result = train(recipe, student, rows, validation, tell)
         student.save(folder)
         return result

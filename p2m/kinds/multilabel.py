@@ -99,7 +99,7 @@ class MultiLabel(Formed):
         from p2m.train.multilabel import train_label_sets
         from p2m.train.student import Student
 
-        student = Student(Path(recipe.base), recipe.labels, "multi_label_classification")
+        student = Student(Path(recipe.base), recipe.labels, "multi_label_classification", recipe.seed)
         result = train_label_sets(recipe, student, rows, validation, tell)
         student.save(folder)
         return result

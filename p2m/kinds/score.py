@@ -113,7 +113,7 @@ class Score(Formed):
         from p2m.train.scorer import NAME, train_scorer
         from p2m.train.student import Student
 
-        student = Student(Path(recipe.base), (NAME,), "regression")
+        student = Student(Path(recipe.base), (NAME,), "regression", recipe.seed)
         result = train_scorer(recipe, student, rows, validation, tell)
         student.save(folder)
         return result

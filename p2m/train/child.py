@@ -5,19 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
+import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from p2m.errors import EXIT_USAGE, P2MError, ToolFailure
 from p2m.files import disk_full
-from p2m.train.job import DISK_FULL, OUT_OF_MEMORY
+from p2m.train.job import DISK_FULL, OUT_OF_MEMORY, read_recipe, write_recipe
 from p2m.train.recipe import Epoch, Progress, TrainResult
 
 GRACE_SECONDS = 5.0
 TAIL_LINES = 20
+PASS_TOKENS = (512, 64)
+"""Padded tokens of one pass after a first and a second death for want of memory; the default batch has 4,096."""
+LEAST_SECONDS = 20.0
+# Linux ends the process that takes the most where memory is short: no allocation fails before that.
+OUT_OF_MEMORY_CODES = (OUT_OF_MEMORY, -signal.SIGKILL)
 OUT_OF_MEMORY_HELP = (
     "out of memory: training needs more than this machine has free. Close other programs, use a smaller base model, "
     "or fewer rows"
@@ -34,10 +42,28 @@ CHILD_ENVIRONMENT = {
 async def run_child(folder: Path, on_progress: Callable[[Progress], None]) -> TrainResult:
     """Run the job in ``folder`` (see ``p2m.train.job.write_job``) to its end.
 
+    A child that runs out of memory is started again, at most twice, with smaller passes: the same training in less.
+
     Cancelling the task that awaits this interrupts the child, and kills it 5 seconds later; it also dies when this
     process dies. Raises ``ToolFailure``: ``crash`` where the child failed or ran out of memory, ``invalid_args`` for a
     base model that does not load; ``P2MError`` where the disk is full.
     """
+    began = time.monotonic()
+    for smaller in (*PASS_TOKENS, None):
+        code, tail = await _run(folder, on_progress)
+        if code == 0 and (folder / "result.json").is_file():
+            return read_result(folder)
+        if code not in OUT_OF_MEMORY_CODES or smaller is None:
+            break
+        recipe = read_recipe(folder)
+        left = None if recipe.seconds is None else max(LEAST_SECONDS, recipe.seconds - (time.monotonic() - began))
+        write_recipe(folder, replace(recipe, pass_tokens=smaller, seconds=left))
+        shutil.rmtree(folder / "model", ignore_errors=True)
+    raise _failure(code, tail, folder)
+
+
+async def _run(folder: Path, on_progress: Callable[[Progress], None]) -> tuple[int, list[str]]:
+    """The child's exit code and its last words."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -58,9 +84,7 @@ async def run_child(folder: Path, on_progress: Callable[[Progress], None]) -> Tr
     finally:
         if process.returncode is None:
             await _stop(process)
-    if code != 0 or not (folder / "result.json").is_file():
-        raise _failure(code, list(tail), folder)
-    return read_result(folder)
+    return code, list(tail)
 
 
 def read_result(folder: Path) -> TrainResult:
@@ -96,7 +120,7 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
 def _failure(code: int, tail: list[str], folder: Path) -> P2MError:
     if code == DISK_FULL:
         return disk_full(folder)
-    if code in (OUT_OF_MEMORY, -signal.SIGKILL):
+    if code in OUT_OF_MEMORY_CODES:
         return ToolFailure("crash", OUT_OF_MEMORY_HELP)
     last = tail[-1] if tail else f"exit code {code}"
     if code == EXIT_USAGE:

@@ -107,6 +107,9 @@ class _Texts:
         each = self.goal.loss(logits.float(), self.targets[batch])
         return (each * self.row_weights[batch]).sum() / self.row_weights[batch].sum()
 
+    def weight(self, batch: list[int]) -> float:
+        return float(self.row_weights[batch].sum())
+
 
 def train(
     recipe: Recipe,

@@ -30,6 +30,11 @@ def write_job(folder: Path, recipe: Recipe, rows: list[Row], validation: list[Ro
     """Fill a folder with what the child reads."""
     write_rows(folder / "train.jsonl", rows)
     write_rows(folder / "validation.jsonl", validation)
+    write_recipe(folder, recipe)
+
+
+def write_recipe(folder: Path, recipe: Recipe) -> None:
+    """The recipe alone, for a job whose rows are there."""
     write_atomic(folder / "job.json", json.dumps(asdict(recipe), ensure_ascii=False, indent=1))
 
 

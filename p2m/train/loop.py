@@ -9,11 +9,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from p2m.train.batching import token_batches
 from p2m.train.clock import Clock, OnProgress
+from p2m.train.memory import Lesson, Passes, tokens_that_fit
 from p2m.train.recipe import Epoch, Recipe, TrainResult, better
 from p2m.train.runtime import autocast
 
@@ -34,15 +35,6 @@ class Trainable(Protocol):
 
     @property
     def encoder(self) -> Any: ...
-
-
-class Lesson(Protocol):
-    """The items of a training: ``lengths`` in tokens, and the loss of a batch of them, a scalar with a gradient."""
-
-    @property
-    def lengths(self) -> Sequence[int]: ...
-
-    def loss(self, batch: list[int]) -> torch.Tensor: ...
 
 
 def begin(recipe: Recipe) -> None:
@@ -67,16 +59,16 @@ def fit(
     truncated: int = 0,
     max_length: int = 0,
     weighted: bool = False,
+    cut_answers: int = 0,
 ) -> TrainResult:
     """Run the epochs (``loop``) after ``start``, where the student was scored before; its weights end as the best.
 
-    ``began`` is the ``time.monotonic()`` that ``recipe.seconds`` counts from; the last three are told as they are.
+    ``began`` is the ``time.monotonic()`` that ``recipe.seconds`` counts from; the last four are told as they are.
     """
-    history = [start] if start is not None else []
-    ended = _Loop(0.0, False)
+    history = [replace(start, seconds=time.monotonic() - began)] if start is not None else []
+    ended = _Loop(0.0, False, None)
     if loop:
-        deadline = began + recipe.seconds if recipe.seconds is not None else float("inf")
-        ended = _loop(recipe, student, lesson, judge, history, on_progress, deadline, rows)
+        ended = _loop(recipe, student, lesson, judge, history, on_progress, began, rows)
     best = max(history, key=lambda e: (e.validation, -e.validation_loss, -e.epoch))
     return TrainResult(
         epochs=tuple(history),
@@ -89,6 +81,8 @@ def fit(
         out_of_time=ended.out_of_time,
         examples_per_second=ended.examples_per_second,
         seconds=time.monotonic() - began,
+        cut_answers=cut_answers,
+        spared=ended.spared,
     )
 
 
@@ -96,6 +90,7 @@ def fit(
 class _Loop:
     examples_per_second: float
     out_of_time: bool
+    spared: str | None
 
 
 def _loop(
@@ -105,12 +100,13 @@ def _loop(
     judge: Judge,
     history: list[Epoch],
     on_progress: OnProgress,
-    deadline: float,
+    started: float,
     rows: int,
 ) -> _Loop:
     """The epochs, appended to ``history``; ends with the best weights loaded."""
     import torch
 
+    deadline = started + recipe.seconds if recipe.seconds is not None else float("inf")
     module, rng, lengths, epochs = student.module, random.Random(recipe.seed), lesson.lengths, recipe.epochs_for(rows)
     made = optimizer(recipe, student)
     trained = [p for group in made.param_groups for p in group["params"]]
@@ -118,6 +114,8 @@ def _loop(
         token_batches(lengths, recipe.batch_tokens, rows=recipe.batch_for(len(lengths)), rng=rng) for _ in range(epochs)
     ]
     clock = Clock(steps=sum(map(len, plan)), epochs=epochs, tell=on_progress)
+    most = recipe.pass_tokens or tokens_that_fit(student.encoder.config)
+    passes = Passes(lesson, student.encoder, trained, most)
     warm = max(1, round(recipe.warmup * clock.steps))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         made, lambda s: min((s + 1) / warm, max(0.0, (clock.steps - s) / max(1, clock.steps - warm)))
@@ -128,23 +126,22 @@ def _loop(
         losses = []
         for batch in batches:
             began = time.monotonic()
-            loss = lesson.loss(batch)
-            loss.backward()
+            losses.append(passes.backward(batch))
             torch.nn.utils.clip_grad_norm_(trained, GRADIENT_NORM)
             made.step()
             schedule.step()
             made.zero_grad(set_to_none=True)
-            losses.append(float(loss.detach()))
             clock.step(epoch, len(batch), time.monotonic() - began, losses[-1], history)
             if time.monotonic() > deadline:
                 break
-        history.append(judge(epoch, sum(losses) / len(losses)))
+        judged = judge(epoch, sum(losses) / len(losses))
+        history.append(replace(judged, seconds=time.monotonic() - started))
         if better(history[-1], best):
             best, kept = history[-1], _copy(module)
         if time.monotonic() > deadline or (best is not None and epoch - best.epoch >= recipe.patience):
             break
     module.load_state_dict(kept)
-    return _Loop(clock.examples_per_second, time.monotonic() > deadline)
+    return _Loop(clock.examples_per_second, time.monotonic() > deadline, passes.spared)
 
 
 def optimizer(recipe: Recipe, student: Trainable) -> torch.optim.Optimizer:

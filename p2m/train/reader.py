@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from p2m.errors import ToolFailure
 from p2m.evaluate.metrics import score
 from p2m.rows import Row
 from p2m.train.loop import OnProgress, begin, every, fit
@@ -52,12 +53,14 @@ def asked(text: str, question: str) -> Asked:
 
 @dataclass(frozen=True)
 class Window:
-    """Part of a question with its context; ``offsets[i]`` are the context's characters of token i, None elsewhere."""
+    """Part of a question with its context; ``offsets[i]`` are the context's characters of token i, None elsewhere.
+    ``cut``: the question's end was left out."""
 
     row: int
     ids: list[int]
     types: list[int]
     offsets: tuple[tuple[int, int] | None, ...]
+    cut: bool = False
 
 
 def windows(tokenizer: Any, asks: Sequence[Asked], longest: int) -> list[Window]:
@@ -80,7 +83,8 @@ def windows(tokenizer: Any, asks: Sequence[Asked], longest: int) -> list[Window]
             (s, e) if part == 1 and e > s else None
             for part, (s, e) in zip(parts, found["offset_mapping"][i], strict=True)
         )
-        made.append(Window(row, found["input_ids"][i], found["token_type_ids"][i], offsets))
+        shorter = len(cut.encodings[row].overflowing) > 0
+        made.append(Window(row, found["input_ids"][i], found["token_type_ids"][i], offsets, shorter))
     return made
 
 
@@ -208,20 +212,31 @@ class _Questions:
         logits = logits.float().masked_fill(padded["attention_mask"].unsqueeze(-1) == 0, -1e4)
         return torch.nn.functional.cross_entropy(logits.transpose(1, 2).flatten(0, 1), gold.flatten())
 
+    def weight(self, batch: list[int]) -> float:
+        return float(len(batch))
+
 
 def lesson(student: Reader, rows: Sequence[Row], longest: int) -> _Questions:
-    """The rows as windows, each with the first and the last token of its answer."""
+    """The rows as windows, each with the first and the last token of its answer. A row whose answer no window holds
+    whole has none: its windows would teach that there is no answer."""
     asks = [asked(r.input, student.question) for r in rows]
     places = [place_of(r, a) for r, a in zip(rows, asks, strict=True)]
     made = windows(student.tokenizer, asks, longest)
-    return _Questions(student, made, [ends(w, places[w.row]) for w in made])
+    found = [ends(w, places[w.row]) for w in made]
+    held = {w.row for w, (first, _) in zip(made, found, strict=True) if first or places[w.row] is None}
+    kept = [(w, e) for w, e in zip(made, found, strict=True) if w.row in held]
+    return _Questions(student, [w for w, _ in kept], [e for _, e in kept])
 
 
 def train_reader(
     recipe: Recipe, student: Reader, rows: Sequence[Row], validation: Sequence[Row], on_progress: OnProgress
 ) -> TrainResult:
-    """Train ``student``; its weights end as those that were best on ``validation``. Nothing is cut but questions beyond
-    64 tokens. Raises ``ValueError`` for no rows, and for an answer that is not in its text."""
+    """Train ``student``; its weights end as those that were best on ``validation``.
+
+    Nothing is cut but questions beyond 64 tokens, which are counted, as are the rows left out as no window holds their
+    answer. Raises ``ValueError`` for no rows, and for an answer that is not in its text; ``ToolFailure`` where no row
+    is left.
+    """
     if not rows or not validation:
         raise ValueError("training needs rows and validation rows")
     began = time.monotonic()
@@ -229,6 +244,8 @@ def train_reader(
     student.unanswerable = any(not r.output.strip() for r in rows)
     longest = min(WINDOW, student.longest)
     data = lesson(student, rows, longest)
+    if not data.made:
+        raise ToolFailure("invalid_args", f"every answer is longer than {longest} tokens")
     asks = [asked(r.input, student.question) for r in validation]
     made = windows(student.tokenizer, asks, longest)
     lengths, golds = [len(w.ids) for w in made], [r.output for r in validation]
@@ -241,4 +258,16 @@ def train_reader(
         # F1 beside exact match breaks its ties; the loss on validation needs gold places, which not every row has.
         return Epoch(number, loss, value, 1 - score("squad_f1", golds, [text for text, _ in said], also=also))
 
-    return fit(recipe, student, data, judge, on_progress, rows=len(rows), began=began, max_length=longest)
+    learnt = {w.row for w in data.made}
+    return fit(
+        recipe,
+        student,
+        data,
+        judge,
+        on_progress,
+        rows=len(learnt),
+        began=began,
+        truncated=len({w.row for w in data.made if w.cut}),
+        max_length=LONGEST_QUESTION,
+        cut_answers=len(rows) - len(learnt),
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from p2m.task.spec import Metric
@@ -17,7 +17,8 @@ FEW = 500
 @dataclass(frozen=True)
 class Recipe:
     """One training of a student of ``kind`` (``p2m.kinds``). ``base`` is a model folder; ``epochs`` None is chosen by
-    the number of rows; after ``seconds`` it ends with the best so far.
+    the number of rows; after ``seconds`` it ends with the best so far. ``pass_tokens`` bounds the padded tokens of one
+    forward and backward pass, None by the free memory: a larger batch goes in parts.
 
     The defaults were measured with MiniLM on 40 and 300 rows of Banking77 (ten intents) and 300 film-review sentences,
     clean and with a fifth of the labels wrong.
@@ -36,6 +37,7 @@ class Recipe:
     weight_decay: float = 0.01
     warmup: float = 0.1
     patience: int = 3
+    pass_tokens: int | None = None
     kind: str = "classify"
     instruction: str = ""
 
@@ -66,12 +68,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class Epoch:
-    """``loss`` is the mean training loss (None before the first), the others are on validation."""
+    """``loss`` is the mean training loss (None before the first), the others are on validation; ``seconds`` since the
+    training began, validation counted."""
 
     epoch: int
     loss: float | None
     validation: float
     validation_loss: float
+    seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ class TrainResult:
 
     ``truncated`` counts training texts cut at ``max_length`` tokens, ``cut_answers`` rows left out because their answer
     is too long to learn whole; ``examples_per_second`` and ``tokens_per_second`` (padding left out; 0 where it is not
-    counted) are without validation.
+    counted) are without validation. ``spared`` says in words what was done as memory was short.
     """
 
     epochs: tuple[Epoch, ...]
@@ -95,6 +99,7 @@ class TrainResult:
     seconds: float
     cut_answers: int = 0
     tokens_per_second: float = 0.0
+    spared: str | None = None
 
 
 def better(new: Epoch, old: Epoch | None) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from p2m.errors import BadInput
+from p2m.machine import memory_free
 
 
 def _others_run() -> bool:
@@ -69,11 +70,8 @@ def memory_available() -> int:
 
     if is_cuda():
         return int(torch.cuda.mem_get_info()[0])
-    try:
-        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        return int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return 1 << 62
+    free = memory_free()
+    return 1 << 62 if free is None else free
 
 
 @cache

@@ -48,16 +48,22 @@ _MEAN_POOLED = {
 
 
 class Student:
-    """A classifier in training; ``module`` holds every weight. ``problem`` is transformers' ``problem_type``, and
-    ``extra_config`` is saved in its configuration.
+    """A classifier in training, its new head drawn from ``seed``; ``module`` holds every weight.
+
+    ``problem`` is transformers' ``problem_type``, and ``extra_config`` is saved in its configuration.
 
     ``pooled`` says that it reads the mean of the last hidden states: ``features`` and ``set_head`` are for
     such students. Where the architecture cannot express that, its own classifier is trained as it is. It reads
     ``longest`` tokens. Raises ``BadInput`` for a folder that does not load.
     """
 
-    def __init__(self, base: Path, labels: Sequence[str], problem: str = "single_label_classification") -> None:
+    def __init__(
+        self, base: Path, labels: Sequence[str], problem: str = "single_label_classification", seed: int = 0
+    ) -> None:
+        import torch
+
         prepare_torch()
+        torch.manual_seed(seed)
         self.base, self.labels, self._problem = Path(base), tuple(labels), problem
         self.extra_config: dict[str, Any] = {}
         self.tokenizer = load_tokenizer(self.base)

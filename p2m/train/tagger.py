@@ -194,6 +194,9 @@ class _Tokens:
             logits.float().flatten(0, 1), gold.flatten(), weight=self.weights, ignore_index=IGNORED
         )
 
+    def weight(self, batch: list[int]) -> float:
+        return float(sum(self.weights[t] for i in batch for t in self.tags[i] if t != IGNORED))
+
 
 def lesson(student: Tagger, rows: Sequence[Row], longest: int) -> _Tokens:
     """The rows as windows with their tags, and how much each tag counts."""
@@ -230,6 +233,7 @@ def train_tagger(
     held_out = lesson(student, validation, longest)
     texts, golds = [r.input for r in validation], [r.output for r in validation]
     made = windows(student.tokenizer, texts, longest)
+    taught = sum(t != IGNORED for tags in held_out.tags for t in tags)
 
     def judge(number: int, loss: float | None) -> Epoch:
         found = every(student.module, student.pad, student.logits, held_out.ids, held_out.lengths, recipe.batch_tokens)
@@ -241,7 +245,7 @@ def train_tagger(
             for f, tags in zip(found, held_out.tags, strict=True)
         ]
         value = score(recipe.metric, golds, read_windows(made, chosen, texts))
-        return Epoch(number, loss, value, float(np.sum([float(e) for e in each])) / max(1, sum(held_out.lengths)))
+        return Epoch(number, loss, value, float(np.sum([float(e) for e in each])) / max(1, taught))
 
     return fit(
         recipe, student, data, judge, on_progress, rows=len(rows), began=began, max_length=longest, weighted=True

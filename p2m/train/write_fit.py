@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from p2m.errors import ToolFailure
@@ -19,8 +19,9 @@ from p2m.rows import Row
 from p2m.train.batching import token_batches
 from p2m.train.clock import Clock, OnProgress
 from p2m.train.formats import IGNORED, Tokens
+from p2m.train.memory import Passes, tokens_that_fit
 from p2m.train.recipe import FEW, Epoch, Recipe, TrainResult, better
-from p2m.train.runtime import autocast, device, is_cuda, memory_available
+from p2m.train.runtime import autocast, device, is_cuda
 from p2m.train.writer import Writer
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 GRADIENT_NORM = 1.0
 # Greedy answers cost about as much as training on the same rows; a sample is enough to rank epochs by.
 SAMPLED_ROWS = 48
-# Bytes of activations that a token leaves for the backward pass in each layer, for each unit of hidden size (bf16).
-ACTIVATION_BYTES = 34
 
 
 def train(
@@ -72,6 +71,7 @@ def train(
         seconds=time.monotonic() - began,
         cut_answers=len(rows) - len(data),
         tokens_per_second=loop.tokens / max(loop.clock.seconds, 1e-9),
+        spared=loop.spared,
     )
     return result, longest_answer
 
@@ -89,6 +89,7 @@ class _Loop:
     clock: Clock
     tokens: int
     out_of_time: bool
+    spared: str | None
 
 
 def _loop(
@@ -107,7 +108,10 @@ def _loop(
     # Small batches teach more a row: with 300 rows steps are what is short, not rows a step.
     rows_a_batch = 8 if len(data) <= FEW else 16
     plan = [token_batches(lengths, recipe.batch_tokens, rows=rows_a_batch, rng=rng) for _ in range(epochs)]
-    _spare_memory(writer, max(len(b) * max(lengths[i] for i in b) for b in plan[0]))
+    config = writer.model.config.get_text_config()
+    predicted = sum(len(t.answer) for t in data) / max(1, sum(lengths))
+    most = recipe.pass_tokens or tokens_that_fit(config, words=predicted * config.vocab_size)
+    passes = Passes(_Answers(writer, data), writer.model, trained, most)
     optimizer = torch.optim.AdamW(
         [
             {"params": [p for p in trained if p.ndim >= 2], "weight_decay": recipe.weight_decay},
@@ -119,7 +123,7 @@ def _loop(
     clock = Clock(steps=sum(map(len, plan)), epochs=epochs, tell=on_progress)
     warm = max(1, round(recipe.warmup * clock.steps))
     left = recipe.seconds if recipe.seconds is not None else float("inf")
-    history = [judge.epoch(0, None)]
+    history = [replace(judge.epoch(0, None), seconds=time.monotonic() - began)]
     best, kept = history[0], _copy(trained)
     tokens = 0
     for epoch, batches in enumerate(plan, 1):
@@ -134,17 +138,16 @@ def _loop(
             rise = (clock.done + 1) / warm
             for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate * max(0.0, min(rise, (1 - done) / (1 - recipe.warmup)))
-            loss = _loss(writer, [data[i] for i in batch])
-            loss.backward()
+            losses.append(passes.backward(batch))
             torch.nn.utils.clip_grad_norm_(trained, GRADIENT_NORM)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            losses.append(float(loss.detach()))
             tokens += sum(lengths[i] for i in batch)
             clock.step(epoch, len(batch), time.monotonic() - start, losses[-1], history)
             if time.monotonic() - began > left:
                 break
-        history.append(judge.epoch(epoch, sum(losses) / len(losses)))
+        judged = judge.epoch(epoch, sum(losses) / len(losses))
+        history.append(replace(judged, seconds=time.monotonic() - began))
         if better(history[-1], best):
             best, kept = history[-1], _copy(trained)
         if time.monotonic() - began > left or epoch - best.epoch >= recipe.patience:
@@ -152,7 +155,7 @@ def _loop(
     with torch.no_grad():
         for parameter, weight in zip(trained, kept, strict=True):
             parameter.copy_(weight)
-    return _Loop(history, clock, tokens, time.monotonic() - began > left)
+    return _Loop(history, clock, tokens, time.monotonic() - began > left, passes.spared)
 
 
 def _loss(writer: Writer, rows: Sequence[Tokens], reduction: str = "mean") -> torch.Tensor:
@@ -165,13 +168,22 @@ def _loss(writer: Writer, rows: Sequence[Tokens], reduction: str = "mean") -> to
     return torch.nn.functional.cross_entropy(logits[taught].float(), labels[taught], reduction=reduction)
 
 
-def _spare_memory(writer: Writer, widest: int) -> None:
-    """Recompute activations in the backward pass (a third more work) where the widest batch's would not fit."""
-    config = writer.model.config
-    layers, hidden = getattr(config, "num_hidden_layers", 12), getattr(config, "hidden_size", 768)
-    if widest * layers * hidden * ACTIVATION_BYTES > memory_available() / 2:
-        writer.model.gradient_checkpointing_enable({"use_reentrant": False})
-        writer.model.enable_input_require_grads()
+@dataclass(frozen=True)
+class _Answers:
+    """Rows as a lesson: the loss of a batch is the mean over its answers' tokens."""
+
+    writer: Writer
+    data: list[Tokens]
+
+    @property
+    def lengths(self) -> list[int]:
+        return [len(t) for t in self.data]
+
+    def loss(self, batch: list[int]) -> torch.Tensor:
+        return _loss(self.writer, [self.data[i] for i in batch])
+
+    def weight(self, batch: list[int]) -> float:
+        return float(sum(len(self.data[i].answer) for i in batch))
 
 
 class _Judge:
