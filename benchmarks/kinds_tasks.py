@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 Record = dict[str, Any]
+MINUTES = 6
+"""Of a run that trains a generator, all in all; its learning rate falls with the time that is left."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,14 @@ def banking(data: Path, fast: bool) -> Task:
 
 
 def nl2bash(data: Path, fast: bool) -> Task:
-    """A twelfth of the rows: a generator learns ten a second here."""
+    """A twelfth of the rows: a generator learns a few of them a second here, so the run has a budget of minutes."""
     return Task(
         "nl2bash",
         "Translate an English description of what to do in a shell into one Bash command line.",
-        {"kind": "generate"},
+        {"kind": "generate", "budget": {"minutes": MINUTES}},
         _draw(_records(data, "tellina/nl2bash", "train"), 1000, fast),
         _draw(_records(data, "tellina/nl2bash", "test"), 400, fast),
-        reloaded=100,
+        reloaded=50,
     )
 
 
@@ -74,10 +76,10 @@ def dates(data: Path, fast: bool) -> Task:
         "dates",
         "Find the date and time expressions of a sentence and normalise each to TIMEX, against the reference date "
         "before the bar: `expression == TIMEX`, several with ` | ` between.",
-        {"kind": "generate", "metric": "exact_match"},
+        {"kind": "generate", "metric": "exact_match", "budget": {"minutes": MINUTES}},
         _draw(train, len(train), fast),
         _draw(held_out, len(held_out), False),
-        reloaded=100,
+        reloaded=50,
     )
 
 

@@ -18,8 +18,9 @@ from common import ROOT
 
 N = 100
 PLAIN = """
-import json, sys, torch, transformers
-from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoTokenizer, pipeline
+import json, sys, transformers
+from pathlib import Path
+from transformers import AutoConfig, pipeline
 transformers.logging.set_verbosity_error()
 folder, texts = sys.argv[1], json.load(sys.stdin)
 config = AutoConfig.from_pretrained(folder)
@@ -28,22 +29,12 @@ if kind.endswith("TokenClassification"):
     find = pipeline("token-classification", model=folder, aggregation_strategy="first")
     said = [[[s["start"], s["end"], s["entity_group"]] for s in find(t)] for t in texts]
 elif kind.endswith("QuestionAnswering"):
-    model = AutoModelForQuestionAnswering.from_pretrained(folder).eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    # The card's own code, but for its last line.
+    code = Path(folder, "README.md").read_text(encoding="utf-8").split("```python\\n")[1].split("```")[0]
+    exec(code.replace("PATH_OF_THIS_FOLDER", folder).rpartition("print(")[0], globals())
     for text in texts:
         question, context = text.split("\\ncontext: ", 1)
-        inputs = tokenizer(question.removeprefix("question: "), context, return_tensors="pt",
-                           return_offsets_mapping=True, truncation="only_second", max_length=384)
-        places = inputs.pop("offset_mapping")[0].tolist()
-        inside = torch.tensor([part == 1 for part in inputs.sequence_ids(0)])
-        with torch.no_grad():
-            out = model(**inputs)
-        start, end = (side[0].masked_fill(~inside, -1e9) for side in (out.start_logits, out.end_logits))
-        n = len(places)
-        apart = torch.arange(n)[None, :] - torch.arange(n)[:, None]
-        total = (start[:, None] + end[None, :]).masked_fill((apart < 0) | (apart >= 40), -4e9)
-        first, last = divmod(int(total.argmax()), n)
-        said.append(context[places[first][0]:places[last][1]])
+        said.append(answer(question.removeprefix("question: "), context))
 elif kind.endswith("CausalLM"):
     write = pipeline("text-generation", model=folder)
     said = [write([{"role": "user", "content": t}], return_full_text=False)[0]["generated_text"].strip() for t in texts]

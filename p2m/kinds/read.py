@@ -21,18 +21,25 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 model = AutoModelForQuestionAnswering.from_pretrained("{model}").eval()
 tokenizer = AutoTokenizer.from_pretrained("{model}")
-question, context = "Who wrote it?", "It was written by Ada Lovelace."
-inputs = tokenizer(question, context, return_tensors="pt", return_offsets_mapping=True,
-                   truncation="only_second", max_length=384)
-places = inputs.pop("offset_mapping")[0].tolist()
-inside = torch.tensor([part == 1 for part in inputs.sequence_ids(0)])
-with torch.no_grad():
-    said = model(**inputs)
-start, end = (side[0].masked_fill(~inside, -1e9) for side in (said.start_logits, said.end_logits))
-apart = (start[:, None] + end[None, :]).triu().tril(39).masked_fill(
-    ~(inside[:, None] & inside[None, :]).triu().tril(39), -1e9)
-first, last = divmod(int(apart.argmax()), len(places))
-print(context[places[first][0]:places[last][1]])"""
+
+def answer(question, context):
+    # A long context is read in windows that overlap; an answer counts by how far it is above none.
+    windows = tokenizer(question, context, return_tensors="pt", truncation="only_second", max_length=384, stride=96,
+                        padding=True, return_overflowing_tokens=True, return_offsets_mapping=True)
+    places, _ = windows.pop("offset_mapping"), windows.pop("overflow_to_sample_mapping")
+    inside = torch.tensor([[part == 1 for part in windows.sequence_ids(i)] for i in range(len(places))])
+    with torch.no_grad():
+        said = model(**windows)
+    start, end = (side.masked_fill(~inside, -1e9) for side in (said.start_logits, said.end_logits))
+    short = torch.ones(inside.shape[1], inside.shape[1]).triu().tril(39).bool()
+    none = (said.start_logits[:, 0] + said.end_logits[:, 0])[:, None, None]
+    above = (start[:, :, None] + end[:, None, :] - none).masked_fill(~short, -4e9)
+    if model.config.unanswerable and above.max() <= 0:
+        return ""
+    window, first, last = torch.unravel_index(above.argmax(), above.shape)
+    return context[places[window, first, 0]:places[window, last, 1]]
+
+print(answer("Who wrote it?", "It was written by Ada Lovelace."))"""
 RATE = 1e-4
 
 
@@ -124,8 +131,5 @@ class Read(Formed):
             what="An extractive question answerer",
             snippet=_SNIPPET,
             methods={"full": "the encoder and a new head were trained"},
-            limits=(
-                "Its answer is always a part of the context, at most 40 tokens long. Longer contexts than its window "
-                "are read in windows by `p2m predict`; the code below reads the first one only.",
-            ),
+            limits=("Its answer is always a part of the context, at most 40 tokens long.",),
         )
