@@ -56,7 +56,7 @@ def nl2bash(data: Path, fast: bool) -> Task:
     return Task(
         "nl2bash",
         "Translate an English description of what to do in a shell into one Bash command line.",
-        {"kind": "generate", "budget": {"minutes": MINUTES}},
+        {"kind": "generate", "input_column": "nl", "output_column": "bash", "budget": {"minutes": MINUTES}},
         _draw(_records(data, "tellina/nl2bash", "train"), 1000, fast),
         _draw(_records(data, "tellina/nl2bash", "test"), 400, fast),
         reloaded=50,

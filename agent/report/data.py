@@ -38,7 +38,7 @@ REASONS = {
     "does_not_fit": "cannot become a row of the task, says the teacher",
     "no_label": "the teacher gave it no label of the task",
     "prompt_text": "the teacher gave back words of its prompt",
-    "repeated": "the teacher gave the same row twice",
+    "repeated": "the same row twice",
     "not_reached": "not reached before the time was spent",
     "not_json": "the teacher's answer could not be read",
 }
