@@ -17,6 +17,8 @@ from p2m.task.spec import TaskSpec
 
 AIMED_BATCH = 60
 TRANSFORMED = 120
+TRAININGS_FOR_RATES = 8
+"""A trial of rates takes 0.3 of the time and wants at least one and a half trainings; the winner is trained anew."""
 Step = tuple[str, dict[str, Any], str]
 
 
@@ -36,7 +38,8 @@ def advise(view: View) -> Step:
     """The next call, its arguments and the reason, from the first rule that applies to what the menu offers."""
     rules = (
         *(_find_data, _transform, _first_data, _check, _choose_base),
-        *(_compare_bases, _try_quickly, _train, _plain_head, _look_at_errors, _aim, _more),
+        *(_compare_bases, _try_quickly, _train, _plain_head, _try_rates, _train_at_rate),
+        *(_look_at_errors, _aim, _more),
     )
     for rule in rules:
         step = rule(view)
@@ -159,6 +162,29 @@ def _plain_head(view: View) -> Step | None:
         return None
     why = "the baseline on frozen embeddings is ahead of every student: train a head on the real rows alone"
     return "fine_tune", {"method": "frozen", "data": real}, why
+
+
+def _try_rates(view: View) -> Step | None:
+    """Once, where the rows are enough or none can be written, and there is time for several trainings like the last."""
+    workspace, advice = view.state.workspace, _advice(view)
+    last = [e for e in workspace.experiments if e.method == advice.best]
+    real = sum(d.rows for d in workspace.datasets if is_real(d.source))
+    if not last or (real < advice.enough_rows and "generate_batch" in view.menu):
+        return None
+    if view.left.seconds is not None and view.left.seconds < TRAININGS_FOR_RATES * last[-1].seconds:
+        return None
+    return "try_rates", {}, "the rows are what they are: see whether another learning rate makes more of them"
+
+
+def _train_at_rate(view: View) -> Step | None:
+    found = view.state.workspace.rates
+    if not found or not found["decided"] or found["rate"] == found["default"]:
+        return None
+    tried = [c.arguments.get("learning_rate") for c in view.state.calls if c.tool == "fine_tune"]
+    if found["rate"] in tried:
+        return None
+    why = f"the learning rate {found['rate']:.1e} did better in the trial: train with it on all rows"
+    return "fine_tune", {"method": found["method"], "learning_rate": found["rate"]}, why
 
 
 def _look_at_errors(view: View) -> Step | None:

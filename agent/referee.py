@@ -38,7 +38,7 @@ def obligation(state: RunState, following: Call | None) -> Call | None:
             return step
     if following is None:
         return None
-    trains = following.tool in ("fine_tune", "try_models")
+    trains = following.tool in ("fine_tune", "try_models", "try_rates")
     if (trains or following.tool in ("generate_batch", "transform_dataset")) and workspace.held_out is None:
         return _step(state, "hold_out", {}, "held-out rows are fixed before anything is generated or trained")
     if trains and workspace.unjudged and kinds.of(state.task).answers_are_labels:

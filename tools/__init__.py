@@ -21,6 +21,7 @@ def load_all() -> dict[str, Tool]:
     from tools.search_datasets import search_datasets
     from tools.transform_dataset import transform_dataset
     from tools.try_models import try_models
+    from tools.try_rates import try_rates
 
     every = (
         change_kind,
@@ -34,6 +35,7 @@ def load_all() -> dict[str, Tool]:
         check_labels,
         try_models,
         fine_tune,
+        try_rates,
         evaluate,
         ask_user,
         finish,

@@ -56,7 +56,6 @@ async def fine_tune(
 ) -> ToolResult:
     """Train a student on the rows in use and the examples, and score it on validation."""
     from p2m.data.referee import open_validation
-    from p2m.train.gguf import base_folder
 
     kind = kinds.of(ctx.task)
     if method not in kind.methods:
@@ -66,9 +65,7 @@ async def fine_tune(
     if data == [] and not ctx.workspace.plain_head_leads:
         raise ToolFailure("invalid_args", "data is empty: leave it out to train on all rows in use")
     name, place = await asyncio.to_thread(_base, ctx, base)
-    if place.suffix == ".gguf":
-        ctx.progress(f"preparing {name} for training", None)
-    folder = await asyncio.to_thread(base_folder, place)
+    folder = await _prepared(ctx, name, place)
     handles = tuple(data) if data is not None else tuple(d.handle for d in ctx.workspace.datasets)
     ctx.progress("checking the rows against the held-out ones", None)
     training = await asyncio.to_thread(assemble, ctx, handles)
@@ -79,7 +76,7 @@ async def fine_tune(
         seed=ctx.seed,
         epochs=epochs,
         seconds=_seconds(ctx),
-        learning_rate=learning_rate,
+        learning_rate=learning_rate if learning_rate is not None else _found_rate(ctx.workspace, method),
     )
     model = ctx.store.handle(
         "m",
@@ -92,6 +89,22 @@ async def fine_tune(
     if not ctx.store.has(model):
         await _train(ctx, model, recipe, name, training, validation)
     return _result(ctx, model, handles, validation)
+
+
+async def _prepared(ctx: ToolContext, name: str, place: Path) -> Path:
+    """The folder to train from; a ``.gguf`` file is made one first."""
+    from p2m.train.gguf import base_folder
+
+    if place.suffix == ".gguf":
+        ctx.progress(f"preparing {name} for training", None)
+    return await asyncio.to_thread(base_folder, place)
+
+
+async def train_folder(ctx: ToolContext, base: str) -> Path:
+    """The folder of a base model that an experiment of this run was trained from."""
+    ranked = {m["id"] for m in ctx.workspace.models if m["kept"]}
+    name, place = await asyncio.to_thread(_base, ctx, base if base in ranked else None)
+    return await _prepared(ctx, name, place)
 
 
 @dataclass(frozen=True)
@@ -175,6 +188,12 @@ def fetched(ctx: ToolContext, model: dict[str, Any]) -> Path:
 
 def weights_digest(folder: Path) -> str:
     return digest([[f.name, file_digest(f)] for f in sorted(folder.glob("*.safetensors"))])
+
+
+def _found_rate(workspace: Workspace, method: str) -> float | None:
+    """The rate that ``try_rates`` found for ``method``, if it was asked and could tell."""
+    found = workspace.rates
+    return found["rate"] if found and found["decided"] and found["method"] == method else None
 
 
 def _seconds(ctx: ToolContext) -> float | None:

@@ -62,14 +62,7 @@ class Trial:
         from p2m.train.halving import Attempt
 
         rows = self.rows(at.rows)
-        recipe = kinds.of(self.ctx.task).recipe(
-            self.ctx.task,
-            base=str(self.bases[candidate.id].folder),
-            method=at.method,
-            seed=self.ctx.seed,
-            epochs=SHORT_EPOCHS if at.method == "full" else None,
-            seconds=max(1.0, at.seconds - START_SECONDS),
-        )
+        recipe = self.recipe(candidate, at)
         handle = self.ctx.store.handle(
             "try",
             rows=digest([[r.input, r.output, r.probs] for r in rows]),
@@ -89,6 +82,17 @@ class Trial:
             return Attempt(candidate, at, time.monotonic() - began, problem=problem, broken=True)
         return self._scored(handle, candidate, at)
 
+    def recipe(self, candidate: Candidate, at: Round) -> Recipe:
+        """What a candidate's training in a round is asked to do."""
+        return kinds.of(self.ctx.task).recipe(
+            self.ctx.task,
+            base=str(self.bases[candidate.id].folder),
+            method=at.method,
+            seed=self.ctx.seed,
+            epochs=SHORT_EPOCHS if at.method == "full" else None,
+            seconds=max(1.0, at.seconds - START_SECONDS),
+        )
+
     def rows(self, n: int) -> list[Row]:
         """The sample of a round, the same for each candidate."""
         task = self.ctx.task
@@ -99,7 +103,9 @@ class Trial:
         from p2m.train.job import write_job
 
         name = clean(candidate.id, 60)
-        what = f"round {at.number}: {name}, {'a frozen head' if at.method == 'frozen' else 'full'} on {len(rows)} rows"
+        what = (
+            f"round {at.number}: {name}, {'a frozen head' if at.method == 'frozen' else at.method} on {len(rows)} rows"
+        )
         self.ctx.progress(what, None)
 
         def on_progress(now: Progress) -> None:

@@ -83,7 +83,7 @@ def _undecided(ctx: ToolContext, why: str) -> ToolResult:
 
 
 def _result(ctx: ToolContext, found: Outcome, left_out: dict[str, str], seconds: float) -> ToolResult:
-    attempts = [_as_data(a) for a in found.attempts]
+    attempts = [attempt_data(a) for a in found.attempts]
     broken = {a.candidate.id: a.problem for a in found.attempts if a.broken}
     models = _reordered(ctx.workspace.models, found, broken)
     first = next((m["id"] for m in models if m["kept"]), "")
@@ -99,8 +99,8 @@ def _result(ctx: ToolContext, found: Outcome, left_out: dict[str, str], seconds:
         "attempts": attempts,
         "left_out": {name: clean(why, 200) for name, why in left_out.items()},
     }
-    planner = "\n".join([text, *(_line(a) for a in attempts), *notes])
-    return ToolResult(planner, _display(text, attempts, notes), {"models": models, "trial": trial})
+    planner = "\n".join([text, *(attempt_line(a) for a in attempts), *notes])
+    return ToolResult(planner, attempts_table(text, attempts, notes), {"models": models, "trial": trial})
 
 
 def _reordered(models: Sequence[dict[str, Any]], found: Outcome, broken: dict[str, str]) -> list[dict[str, Any]]:
@@ -111,7 +111,8 @@ def _reordered(models: Sequence[dict[str, Any]], found: Outcome, broken: dict[st
     return [*(by_id[name] for name in found.order), *rest, *dropped, *(m for m in models if not m["kept"])]
 
 
-def _as_data(attempt: Attempt) -> dict[str, Any]:
+def attempt_data(attempt: Attempt) -> dict[str, Any]:
+    """An attempt as JSON."""
     return {
         "model": attempt.candidate.id,
         "round": attempt.round.number,
@@ -123,15 +124,17 @@ def _as_data(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _line(a: dict[str, Any]) -> str:
+def attempt_line(a: dict[str, Any]) -> str:
+    """One for the planner."""
     said = a["problem"]
     if score := a["score"]:
         said = f"{score['metric']} {score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
     return f"round {a['round']} ({a['method']}, {a['rows']} rows): {clean(a['model'], 80)} {said}, {a['seconds']:.0f} s"
 
 
-def _display(text: str, attempts: Sequence[dict[str, Any]], notes: Sequence[str]) -> str:
-    lines = [text, "", "| round | base | method | rows | score | 95% interval | seconds |", "|" + " --- |" * 7]
+def attempts_table(text: str, attempts: Sequence[dict[str, Any]], notes: Sequence[str], what: str = "base") -> str:
+    """One for a person."""
+    lines = [text, "", f"| round | {what} | method | rows | score | 95% interval | seconds |", "|" + " --- |" * 7]
     for a in attempts:
         score = a["score"]
         said = f"{score['value']:.3f} | {score['low']:.3f} to {score['high']:.3f}" if score else f"– | {a['problem']}"

@@ -115,6 +115,9 @@ class Workspace:
     models: tuple[dict[str, Any], ...] = ()
     trial: dict[str, Any] | None = None
     """How the base models did against each other: ``{"winner", "decided", "why", "seconds", "attempts": [...]}``."""
+    rates: dict[str, Any] | None = None
+    """Which learning rate did best: ``{"method", "rate", "default", "decided", "why", "seconds", "attempts": [...]}``;
+    the next trainings by that method use it."""
     experiments: tuple[Experiment, ...] = ()
     analysis: dict[str, Any] | None = None
     """The last ``evaluate``: its ``model``, and what ``p2m.kinds.base.Errors.analysis`` holds."""
@@ -193,6 +196,8 @@ class Workspace:
             after = replace(after, models=tuple(data["models"]))
         if "trial" in data:
             after = replace(after, trial=data["trial"])
+        if "rates" in data:
+            after = replace(after, rates=data["rates"])
         if "experiment" in data:
             raw = data["experiment"]
             made = Experiment(**{**raw, "data": tuple(raw["data"]), "score": Score(**raw["score"])})

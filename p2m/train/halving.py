@@ -1,9 +1,9 @@
-"""Which of a few base models to start from: successive halving on validation rows.
+"""Which of a few base models, or settings, to start from: successive halving on validation rows.
 
 In a round every candidate has the same rows and the same seconds; the better half goes on to a larger budget (Jamieson
 and Talwalkar 2016, "Non-stochastic Best Arm Identification and Hyperparameter Optimization"). The rounds are frozen
 heads, whose cost is reading the rows once, until two are left: those meet in a short full fine-tune. Where the
-last round tells them not apart, the smaller one is taken.
+last round tells them not apart, the smaller one is taken. Settings are of the method that they are for, in every round.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ LEAST_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Candidate:
-    """``parameters_m`` in millions, None where nobody says: it then counts as the largest."""
+    """``parameters_m`` in millions, None where nobody says: it then counts as the largest. Of a setting, how far it is
+    from the default."""
 
     id: str
     parameters_m: float | None
@@ -76,18 +77,30 @@ Difference = Callable[[Attempt, Attempt], tuple[float, float, float]]
 
 
 async def halve(
-    candidates: Sequence[Candidate], attempt: Try, difference: Difference, *, rows: int, labels: int, seconds: float
+    candidates: Sequence[Candidate],
+    attempt: Try,
+    difference: Difference,
+    *,
+    rows: int,
+    labels: int,
+    seconds: float,
+    quick: Method = "frozen",
+    last: Method = "full",
+    plainer: str = "the smaller one",
+    first: int | None = None,
 ) -> Outcome:
     """Try ``candidates`` (in the order that the evidence gives) with ``rows`` rows at hand, within ``seconds``.
 
     A round in which nobody ends decides nothing: what the round before it said counts, and before the first round the
-    order stays as it was.
+    order stays as it was. ``quick`` is the method of all rounds but the ``last``; ``plainer`` says what wins a tie.
+    ``first`` rows are for the first round, by default few.
     """
     ends = time.monotonic() + seconds
-    at = Round(1, "frozen", min(rows, max(FIRST_ROWS, FIRST_ROWS_A_LABEL * labels)), FIRST_SHARE * seconds)
+    first = first or max(FIRST_ROWS, FIRST_ROWS_A_LABEL * labels)
+    at = Round(1, quick, min(rows, first), FIRST_SHARE * seconds)
     standing, attempts = list(candidates), list[Attempt]()
-    last: list[Attempt] = []
-    note = ""
+    scored: list[Attempt] = []
+    note, final = "", False
     while True:
         each = Round(at.number, at.method, at.rows, at.seconds / len(standing))
         made = [await attempt(candidate, each) for candidate in standing]
@@ -96,18 +109,19 @@ async def halve(
         if not ended:
             note = "; ".join(dict.fromkeys(a.problem for a in made))
             break
-        last = ended
-        if len(ended) == 1 or at.method == "full":
+        scored = ended
+        if len(ended) == 1 or final:
             break
         standing = [a.candidate for a in ended[: max(2, ceil(len(ended) / 2))]]
         left = ends - time.monotonic()
-        method: Method = "frozen" if len(standing) > 2 else "full"
-        at = Round(at.number + 1, method, min(rows, MORE_ROWS * at.rows), left)
+        final = len(standing) <= 2
+        at = Round(at.number + 1, last if final else quick, min(rows, MORE_ROWS * at.rows), left)
+        dearer = final and quick != last
         slowest = max(a.seconds for a in ended)
-        if left / len(standing) < max(LEAST_SECONDS, slowest * (FULL_COST if method == "full" else 1)):
-            note = f"no time is left for a {'short full fine-tune' if method == 'full' else 'larger round'}"
+        if left / len(standing) < max(LEAST_SECONDS, slowest * (FULL_COST if dearer else 1)):
+            note = f"no time is left for a {'short full fine-tune' if dearer else 'larger round'}"
             break
-    return _outcome(candidates, attempts, last, difference, note)
+    return _outcome(candidates, attempts, scored, difference, note, plainer)
 
 
 def _best_first(attempt: Attempt) -> tuple[float, float, float]:
@@ -126,13 +140,14 @@ def _outcome(
     last: Sequence[Attempt],
     difference: Difference,
     note: str,
+    plainer: str,
 ) -> Outcome:
     broken = {a.candidate.id for a in attempts if a.broken}
     able = [c.id for c in candidates if c.id not in broken]
     last = [a for a in last if a.candidate.id not in broken]
     if not last:
         return Outcome(tuple(able), tuple(attempts), False, f"nothing was decided: {note}")
-    winner, why = _winner(last, difference)
+    winner, why = _winner(last, difference, plainer)
     # After the winner: the furthest round first, in it the best score first; then those that were never scored.
     reached: dict[str, tuple[int, tuple[float, ...]]] = {}
     for a in attempts:
@@ -143,7 +158,7 @@ def _outcome(
     return Outcome(tuple(dict.fromkeys(order)), tuple(attempts), True, f"{why}; {note}" if note else why)
 
 
-def _winner(last: Sequence[Attempt], difference: Difference) -> tuple[str, str]:
+def _winner(last: Sequence[Attempt], difference: Difference, plainer: str) -> tuple[str, str]:
     """Who wins the last round (best first), and why."""
     best, *others = last
     if not others:
@@ -154,7 +169,7 @@ def _winner(last: Sequence[Attempt], difference: Difference) -> tuple[str, str]:
     if smaller:
         chosen, (gap, low, high) = min(smaller, key=lambda pair: _cost(pair[0]))
         said = f"{best.candidate.id} is {gap:+.3f} [{low:+.3f}, {high:+.3f}] to {chosen.candidate.id}"
-        return chosen.candidate.id, f"{said}: no clear difference, so the smaller one is taken"
+        return chosen.candidate.id, f"{said}: no clear difference, so {plainer} is taken"
     second, (gap, low, high) = against[0]
     said = f"{best.candidate.id} is {gap:+.3f} [{low:+.3f}, {high:+.3f}] to {second.candidate.id}"
-    return best.candidate.id, f"{said}{': no clear difference, and it is the smaller one' if low <= 0 else ''}"
+    return best.candidate.id, f"{said}{f': no clear difference, and it is {plainer}' if low <= 0 else ''}"
