@@ -135,9 +135,18 @@ class Chat:
         return question
 
 
-def edited(task: TaskSpec, instruction: str, examples: str, **fields: object) -> TaskSpec:
+def edited(
+    task: TaskSpec,
+    instruction: str,
+    examples: str,
+    *,
+    several: bool | None = None,
+    scale: str | None = None,
+    **fields: object,
+) -> TaskSpec:
     """``task`` with what was changed by hand on its card: the words, the examples (a line each, ``input => answer`` or
-    JSON), and fields of ``Overrides``. Raises ``BadInput`` that names the field where they contradict each other."""
+    JSON), whether a text has ``several`` labels, the ``scale`` of a rating (``1 to 5``), and fields of ``Overrides``.
+    Raises ``BadInput`` that names the field where they contradict each other."""
     given = Overrides(
         name=task.name,
         kind=task.kind,
@@ -152,7 +161,13 @@ def edited(task: TaskSpec, instruction: str, examples: str, **fields: object) ->
         budget=task.budget.model_dump(exclude_none=True),
         student=task.student.model_dump(exclude_none=True),
     )
-    source = "\n\n".join(part for part in (instruction.strip(), with_examples(examples.strip())) if part)
+    ends = list(task.scale or ()) if scale is None else [float(n) for n in re.findall(r"-?\d+(?:\.\d+)?", scale)]
+    said: dict[str, object] = {"instruction": instruction.strip(), "examples": _read_lines(examples)}
+    if ends:  # what no option of the command line says
+        said["scale"] = ends
+    if task.multi_label if several is None else several:
+        said["multi_label"] = True
+    source = json.dumps(said)
     changed = load_task(source, overrides=replace(given, **fields))  # type: ignore[arg-type]
     if isinstance(changed, NeedsLLM):
         raise BadInput(changed.reason, where="labels", fix="Give them with commas")
@@ -167,6 +182,32 @@ def example_lines(task: TaskSpec) -> str:
     if simple:
         return "\n".join(f"{e.input} => {e.output}" for e in task.examples)
     return _as_lines([(e.input, e.output) for e in task.examples])
+
+
+def _read_lines(text: str) -> list[dict[str, str]]:
+    """The examples on the card. Raises ``BadInput`` naming the line that is none."""
+    pairs: list[tuple[str, str]] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        parts = _pair(line.strip())
+        if line.strip() and parts is None:
+            raise BadInput(f"line {number} is no example: {line.strip()[:60]}", where="examples", fix=EXAMPLE_FIX)
+        pairs += [parts] if parts else []
+    return [{"input": i, "output": o} for i, o in pairs]
+
+
+def _pair(line: str) -> tuple[str, str] | None:
+    if line.startswith("{"):
+        try:
+            found = json.loads(line)
+            return str(found["input"]), str(found["output"])
+        except (ValueError, KeyError, TypeError):
+            return None
+    found = list(re.finditer(r"\s*(?:=>|->|→)\s*", line))
+    if not found:
+        return None
+    at = found[-1]
+    pair = line[: at.start()].strip(), line[at.end() :].strip()
+    return pair if all(pair) else None
 
 
 def with_examples(text: str) -> str:
@@ -184,6 +225,7 @@ def _as_lines(pairs: list[tuple[str, str]]) -> str:
     return "\n".join(json.dumps({"input": i, "output": o}, ensure_ascii=False) for i, o in pairs)
 
 
+EXAMPLE_FIX = "Write each on a line: input => answer"
 Block = tuple[int, int, list[tuple[str, str]]]
 _HEADS = {"input", "text", "question", "sentence", "message", "output", "label", "answer", "class", "category"}
 

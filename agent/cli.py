@@ -137,6 +137,7 @@ def build_parser() -> argparse.ArgumentParser:
     tell.add_argument("--go-on", action="store_true", help="end the pause")
     tell.add_argument("--skip", action="store_true", help="cancel the tool call that runs now; the run goes on")
     tell.add_argument("--stop", action="store_true", help="end after the present step, with the best student so far")
+    tell.add_argument("--cancel", action="store_true", help="end now, its training too; p2m resume goes on")
     tell.add_argument("--target", metavar="'METRIC>=X'", help="another target")
     _budget(tell)
 

@@ -151,7 +151,9 @@ async def _consume(parts: Parts, printer: Any) -> int | None:
 
     _stop_on_signals()
     ended = None
-    ears = asyncio.create_task(Mailbox(parts.run_dir, parts.controls).listen())
+    me = asyncio.current_task()
+    assert me is not None
+    ears = asyncio.create_task(Mailbox(parts.run_dir, parts.controls, me.cancel).listen())
     try:
         async for event in run_loop(parts):
             printer.show(event)
@@ -234,6 +236,7 @@ def tell(args: argparse.Namespace) -> int:
     asked += [("pause", False)] if args.go_on else []
     asked += [("stop", True)] if args.stop else []
     asked += [("skip", True)] if args.skip else []
+    asked += [("cancel", True)] if args.cancel else []
     asked += [("change", {"target": target, "budget": budget})] if budget or target is not None else []
     asked += [("say", args.text)] if args.text else []
     if not asked:

@@ -12,7 +12,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from agent.approval import Request
 from agent.chat import Chat, Question, Ready
@@ -23,7 +23,7 @@ from agent.printer import Printer
 from agent.runs import new_run_dir
 from agent.settings import Settings
 from p2m.errors import EXIT_INTERRUPTED, BadInput, P2MError
-from p2m.task.spec import TaskSpec
+from p2m.task.spec import Limits, TaskSpec
 
 COMMANDS = """/pause       wait before the next step
 /go          go on
@@ -35,9 +35,12 @@ COMMANDS = """/pause       wait before the next step
 /help        this list
 anything else is a message: the planner reads it at its next turn"""
 CONFIRM = (
-    "Start? An empty line or yes starts, no leaves. Or change something: labels = a, b; target = 0.85; "
-    "validation = FILE; train = FILE; minutes = 20; examples = 300; usd = 1; instruction = …"
+    "Start? An empty line or yes starts, no leaves. Or change something: instruction = …; kind = multi_label; "
+    "labels = a, b; scale = 1 to 5; metric = macro_f1; target = 0.85; example = input => answer; validation = FILE; "
+    "train = FILE; minutes = 20; examples = 300; usd = 1; steps = 20; planner = policy; teacher = local:NAME; "
+    "catalogue = DIR; approve = auto"
 )
+SHOWN = 4
 PASTE_SECONDS = 0.15
 """Lines that come together are one message: a paste."""
 
@@ -158,16 +161,25 @@ class PlainChat:
             except P2MError as error:
                 self.say(str(error))
 
-    def _settings(self) -> Settings:
+    def _settings(self, before: Settings | None = None, **changed: str) -> Settings:
+        """What the options say, with what the person has changed since."""
         from agent.session import open_catalog, read_approve, resolve_endpoint
 
-        catalog = self.options.catalog
+        for name, value in changed.items():
+            if name == "approve" and value not in ("ask", "auto", "never"):
+                raise BadInput(f"{value!r} is no rule", where=name, fix="Give ask, auto or never")
+        options = {**vars(self.options), **changed}
+        catalog = options["catalog"] or None
         open_catalog(catalog)
+        planner = resolve_endpoint(options["planner"], "planner")
+        teacher = resolve_endpoint(options["teacher"], "teacher")
+        self.options = argparse.Namespace(**options)  # all of it can be used
         return Settings(
-            planner=resolve_endpoint(self.options.planner, "planner"),
-            teacher=resolve_endpoint(self.options.teacher, "teacher"),
+            planner=planner,
+            teacher=teacher,
             catalog=str(Path(catalog).resolve()) if catalog and catalog != "hub" else catalog,
-            approve=read_approve(self.options.approve, None, None),
+            budget=before.budget if before else Limits(),
+            approve=read_approve(options["approve"], None, None),
             seed=self.options.seed,
             interactive=True,
         )
@@ -177,19 +189,24 @@ class PlainChat:
         facts = {
             "task": task.name,
             "instruction": task.instruction,
-            "kind": task.kind,
+            "kind": "classify, any number of labels" if task.multi_label else task.kind,
             "labels": ", ".join(task.labels),
-            "examples": f"{len(task.examples)}",
+            "scale": "" if task.scale is None else f"{task.scale[0]:g} to {task.scale[1]:g}",
+            "examples": "; ".join(f"{e.input} => {e.output}" for e in task.examples[:SHOWN])
+            + (f" and {len(task.examples) - SHOWN} more" if len(task.examples) > SHOWN else ""),
             "target": f"{task.metric} >= {task.target:g}" if task.target is not None else f"best {task.metric}",
             "held out": task.validation or task.train or "found or written before anything is trained",
             "budget": ", ".join(f"{value:,.10g} {name}" for name, value in limits.items()),
             "planner": settings.planner,
             "teacher": settings.teacher,
+            "catalogue": settings.catalog or "",
+            "approve": settings.approve.mode,
         }
         for note in task.notes:
             self.say(f"note: {note}")
         for name, value in facts.items():
-            self.say(f"{name}: {value}")
+            if value:
+                self.say(f"{name}: {value}")
         self.say(CONFIRM)
 
     def _changed(self, task: TaskSpec, settings: Settings, answer: str) -> tuple[TaskSpec, Settings]:
@@ -202,23 +219,36 @@ class PlainChat:
         if name in ("minutes", "examples", "usd", "tokens", "steps"):
             more = read_limits({name: value}).model_dump(exclude_none=True)
             return task, settings.model_copy(update={"budget": settings.budget.model_copy(update=more)})
-        instruction = task.instruction
-        fields: dict[str, object] = {}
+        if name in ("planner", "teacher", "catalogue", "catalog", "approve"):
+            return task, self._settings(settings, **{name.replace("catalogue", "catalog"): value})
+        instruction, examples = task.instruction, example_lines(task)
+        fields: dict[str, Any] = {}
         if name == "instruction":
             instruction = value
+        elif name == "example":
+            examples = "\n".join((examples, value))
         elif name == "labels":
             fields[name] = tuple(label.strip() for label in value.split(",") if label.strip())
-        elif name in ("target", "metric", "validation", "train"):
+        elif name == "kind":
+            several = value.replace("-", "_").replace(" ", "_") == "multi_label"
+            fields |= {"kind": "classify" if several else value, "several": several}
+            fields |= {"metric": None, "target": None if task.target is None else f"{task.target:g}"}
+            if value in ("generate", "score"):
+                fields["labels"] = ()
+        elif name in ("target", "metric", "validation", "train", "scale"):
             fields[name] = value
+            if name == "target" and value[:1].isalpha():
+                fields["metric"] = None  # it names its own
         else:
             raise BadInput(f"{name!r} cannot be changed here", fix=CONFIRM)
-        return edited(task, instruction, example_lines(task), **fields), settings
+        return edited(task, instruction, examples, **fields), settings
 
     async def work(self, task: TaskSpec, settings: Settings, run_dir: Path) -> int:
         """The run, printed as ``p2m run`` prints it, with the person's lines as they come."""
         from agent.commands import write_report_of
         from agent.loop import run
         from agent.session import parts_for
+        from agent.steer import Mailbox
 
         controls, printer = Controls(), Printer(self.out, run_dir, color=False)
         questions: asyncio.Queue[asyncio.Future[str]] = asyncio.Queue()
@@ -246,6 +276,7 @@ class PlainChat:
 
         driving = asyncio.create_task(drive())
         hearing = asyncio.create_task(self._hear(controls, questions, driving))
+        ears = asyncio.create_task(Mailbox(run_dir, controls, driving.cancel).listen())
         try:
             return await driving
         except asyncio.CancelledError:
@@ -253,6 +284,7 @@ class PlainChat:
             return EXIT_INTERRUPTED
         finally:
             hearing.cancel()
+            ears.cancel()
             await write_report_of(run_dir)
 
     async def _hear(

@@ -1,8 +1,8 @@
 """Steering a run from another process: whoever may write in the run's folder appends a line, the run reads it.
 
 A line of ``steer.jsonl`` is one JSON object: ``{"say": TEXT}``, ``{"pause": true}`` or ``false``, ``{"stop": true}``,
-``{"skip": true}``, ``{"change": {"target": X, "budget": {...}}}``, ``{"review": [{"input", "output", "verdict",
-"label"}]}``, ``{"answer": TEXT}``, ``{"approve": true}`` or ``false``.
+``{"skip": true}``, ``{"cancel": true}``, ``{"change": {"target": X, "budget": {...}}}``, ``{"review": [{"input",
+"output", "verdict", "label"}]}``, ``{"answer": TEXT}``, ``{"approve": true}`` or ``false``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,11 @@ def send(run_dir: Path, **command: Any) -> None:
 
 
 class Mailbox:
-    """Reads what is sent to a run and hands it to ``controls``. What was sent before it was made is for nobody."""
+    """Reads what is sent to a run and hands it to ``controls``; ``cancel`` ends the run's task. What was sent before
+    it was made is for nobody."""
 
-    def __init__(self, run_dir: Path, controls: Controls) -> None:
+    def __init__(self, run_dir: Path, controls: Controls, cancel: Callable[[], object] | None = None) -> None:
+        self._cancel = cancel
         self._path, self._controls = run_dir / FILE, controls
         self._seen = self._path.stat().st_size if self._path.exists() else 0
         self._answer: asyncio.Future[str] | None = None
@@ -78,6 +81,8 @@ class Mailbox:
             controls.stop()
         elif name == "skip":
             controls.skip()
+        elif name == "cancel" and self._cancel is not None:
+            self._cancel()
         elif name == "change":
             controls.change(*read_change(value))
         elif name == "review":

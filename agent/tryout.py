@@ -1,7 +1,9 @@
 """A delivered model in a process of its own: ``python -m agent.tryout RUN``. A JSON string a line in, an answer out.
 
-An answer is ``{"label", "probs", "nearest": [{"text", "label", "from", "similarity"}]}``, or ``{"error"}``. The first
-line out is ``{"ready": LABELS}``, or ``{"error"}`` for a model that does not load.
+An answer is ``{"kind", "output", "probs", "spans", "nearest": [{"text", "output", "from", "similarity"}]}``, or
+``{"error"}``. ``kind`` is a name of ``p2m.kinds``; ``probs`` is None where the model gives none; ``spans`` are the
+parts of the text in the answer, ``{"text", "label", "start", "end"}``; ``nearest`` is None while they are sought.
+The first line out is ``{"ready": WHAT IT DOES, "kind", "scale"}``, or ``{"error"}`` for a model that does not load.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +19,7 @@ from p2m.errors import P2MError
 
 if TYPE_CHECKING:
     from p2m.rows import Row
+    from p2m.task.spec import TaskSpec
 
 NEAREST = 5
 # Enough to find what a text was like; more would keep the person waiting for the first answer.
@@ -43,7 +47,7 @@ class Neighbours:
         return [
             {
                 "text": self.rows[i].input,
-                "label": self.rows[i].output,
+                "output": self.rows[i].output,
                 "from": provenance(self.rows[i]),
                 "similarity": round(float(similarity[i]), 3),
             }
@@ -60,23 +64,59 @@ def main(argv: Sequence[str]) -> int:
     quiet_libraries()
     run_dir = Path(argv[0])
     try:
-        from p2m.evaluate.predict import Predictor
+        from p2m import kinds
+        from p2m.evaluate.predict import load_predictor
 
-        predictor = Predictor(run_dir / "model")
-        _say({"ready": list(predictor.labels)})
+        state = load_state(run_dir)
+        kind = kinds.of(state.task).name
+        predictor = load_predictor(run_dir / "model")
+        _say({"ready": what_it_does(state.task), "kind": kind, "scale": state.task.scale})
         neighbours: Neighbours | None = None
         for line in sys.stdin:
             text = str(json.loads(line))
             found = predictor.predict([text])[0]
-            answer: dict[str, Any] = {"label": found.label, "probs": found.probs}
+            spans = spans_of(kind, text, found.output)
+            answer: dict[str, Any] = {"kind": kind, "output": found.output, "probs": found.probs, "spans": spans}
             if neighbours is None:
                 _say({**answer, "nearest": None})  # the prediction at once; the neighbours take a moment to embed
-                neighbours = Neighbours(training_rows(run_dir, load_state(run_dir)))
+                neighbours = Neighbours(training_rows(run_dir, state))
             _say({**answer, "nearest": neighbours.of(text)})
     except P2MError as error:
         _say({"error": str(error)})
         return error.exit_code
     return 0
+
+
+def what_it_does(task: TaskSpec) -> str:
+    """What a person should type, and what comes back."""
+    labels = ", ".join(task.labels)
+    if task.kind == "classify":
+        return f"it chooses {'any number of' if task.multi_label else 'among'} {labels}"
+    if task.kind == "extract" and task.labels:
+        return f"it finds in a text: {labels}"
+    if task.kind == "extract":
+        return "it answers from a text; with a question of your own: question: …, then on a new line context: …"
+    if task.kind == "score":
+        low, high = task.scale or (None, None)
+        return "it says a number" + (f" from {low:g} to {high:g}" if low is not None else "")
+    return "it writes an answer"
+
+
+def spans_of(kind: str, text: str, output: str) -> list[dict[str, Any]]:
+    """The parts of ``text`` that an answer of this kind names."""
+    if kind == "extract":
+        from p2m.outputs import parse_spans
+
+        return [asdict(span) for span in parse_spans(output, text)]
+    if kind == "read" and output:
+        from p2m.train.reader import asked
+
+        context = asked(text, "")
+        at = context.context.find(output)
+        if at >= 0:
+            start = context.at + at
+            return [{"text": output, "label": "answer", "start": start, "end": start + len(output)}]
+    return []
 
 
 def _say(answer: dict[str, Any]) -> None:

@@ -63,7 +63,7 @@ async def _work(run_dir: Path, asked: dict[str, Any]) -> int:
     else:
         task, settings = None, load_state(run_dir).settings
     parts = parts_for(run_dir, settings, task=task, new_budget=asked["new_budget"])
-    mailbox = Mailbox(run_dir, parts.controls)
+    mailbox = Mailbox(run_dir, parts.controls, me.cancel)
     parts.ask, parts.approve = mailbox.ask, mailbox.approve
     ears = asyncio.create_task(mailbox.listen())
     code = EXIT_INTERNAL

@@ -123,6 +123,27 @@ def test_who_leaves_has_started_nothing(tmp_path: Path, home: Path) -> None:
     assert talk.end() == 0 and not (tmp_path / "runs").exists()
 
 
+def test_everything_on_the_card_can_be_changed_in_words(tmp_path: Path, home: Path) -> None:
+    talk = Talk("--planner", "policy", "--teacher", "http://127.0.0.1:9/v1#m", folder=tmp_path, home=home)
+    talk.until("What should your model do?")
+    talk.say(WORDS, "", *examples())
+    talk.until("Start?")
+    for said, heard in (
+        ("kind = multi_label", "kind: classify, any number of labels"),
+        ("metric = macro_f1", "target: macro_f1 >= 0.9"),
+        ("example = where and when => place", "and 6 more"),
+        ("approve = never", "approve: never"),
+        ("approve = perhaps", "'perhaps' is no rule"),
+        ("planner = local:nobody", "nobody"),
+        ("teacher = http://127.0.0.1:9/v1#n", "teacher: http://127.0.0.1:9/v1#n"),
+        ("colour = red", "'colour' cannot be changed here"),
+    ):
+        talk.say(said)
+        talk.until(heard)
+    talk.say("no")
+    assert talk.end() == 0 and not (tmp_path / "runs").exists()
+
+
 def test_the_app_without_a_terminal_names_the_way_out(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "agent.cli", "chat"],

@@ -328,6 +328,15 @@ def test_a_review_with_a_label_that_is_none_changes_nothing(tmp_path: Path) -> N
     assert [c.tool for c in state.calls] == ["write", "apply_reviews", "wait"], "and the run goes on"
 
 
+@pytest.mark.parametrize(("answer", "stands"), [('["good"]', True), ("[]", True), ('["ugly"]', False)])
+def test_a_review_of_label_sets(tmp_path: Path, answer: str, stands: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    sets = [Row(row.input, f'["{row.output}"]', row.source) for row in ROWS]
+    monkeypatch.setattr(sys.modules[__name__], "ROWS", sets)
+    monkeypatch.setattr(sys.modules[__name__], "TASK", TASK.model_copy(update={"multi_label": True}))
+    _, rows = reviewed(tmp_path, (Review(sets[0].input, sets[0].output, "relabel", answer),))
+    assert (rows[sets[0].input].output == answer) == stands
+
+
 def test_resume_from_every_prefix_of_a_steered_run(tmp_path: Path) -> None:
     whole, _ = reviewed(tmp_path, REVIEWS)
     lines = (tmp_path / journal.FILE).read_bytes().splitlines(keepends=True)
@@ -381,6 +390,9 @@ def test_what_other_processes_send_is_heard_and_nonsense_is_not(tmp_path: Path) 
         RowsReviewed((Review("a", "good", "reject"),)),
         StopAsked(),
     ]
+    ended: list[bool] = []
+    assert not box.take('{"cancel": true}'), "nobody said how"
+    assert Mailbox(tmp_path, controls, lambda: ended.append(True)).take('{"cancel": true}') and ended
     assert (tmp_path / FILE).stat().st_mode & 0o077 == 0, "nobody else may steer the run"
     book.close()
     with pytest.raises(BadInput, match="no process works on this run"):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+from p2m import kinds
 from p2m.data.near import Removed, normalise, samples
 from p2m.errors import ToolFailure
 from p2m.rows import Row, done_to
@@ -20,9 +21,11 @@ REJECTED = "rejected_by_user"
 @tool()
 async def apply_reviews(ctx: ToolContext, *, reviews: list[dict[str, str]]) -> ToolResult:
     """Take the person's word for the rows they looked at: no later check changes those again."""
-    unknown = {r["label"] for r in reviews if r["verdict"] == "relabel"} - set(ctx.task.labels)
-    if unknown:
-        raise ToolFailure("invalid_args", f"unknown labels {sorted(unknown)}; the labels are {list(ctx.task.labels)}")
+    kind = kinds.of(ctx.task)
+    relabelled = [r for r in reviews if r["verdict"] == "relabel"]
+    if unknown := {r["label"] for r in relabelled if not kind.valid(ctx.task, Row(r["input"], r["label"]))}:
+        known = f"; the labels are {list(ctx.task.labels)}" if ctx.task.labels else ""
+        raise ToolFailure("invalid_args", f"these are no answers here: {sorted(unknown)}{known}")
     said = {normalise(r["input"]): r for r in reviews}
     updates: list[dict[str, Any]] = []
     counts: Counter[str] = Counter()
@@ -81,5 +84,5 @@ def _save(
         "ds", tool="apply_reviews", of=info.handle, part=part, rows=[[row.input, row.output] for row in rows]
     )
     ctx.store.save_rows(handle, rows, meta)
-    labels = dict(Counter(row.output for row in rows))
+    labels = kinds.of(ctx.task).counts(rows)
     return replace(info, handle=handle, rows=len(rows), labels=labels, removed=removed)

@@ -31,9 +31,10 @@ class P2MApp(App[int]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1", "help", "Help", priority=True),
         Binding("question_mark", "help", "Help", show=False),
-        Binding("ctrl+r", "runs", "Runs", show=False),
-        Binding("ctrl+t", "light_or_dark", "Light or dark", show=False),
-        Binding("ctrl+q", "leave", "Quit", show=False, priority=True),
+        Binding("ctrl+r", "runs", "Runs"),
+        Binding("ctrl+t", "light_or_dark", "Light/dark"),
+        Binding("ctrl+p", "command_palette", "Palette", priority=True),
+        Binding("ctrl+q", "leave", "Quit", priority=True),
     ]
 
     def __init__(self, options: argparse.Namespace, run_dir: Path | None = None) -> None:

@@ -23,14 +23,15 @@ SPINNER = "|/-\\"
 
 
 class ToolCard(Collapsible):
-    """``call`` as the state has it; ``progress`` while it works."""
+    """``call`` as the state has it, begun when the run's clock stood at ``began``; ``progress`` while it works."""
 
     DEFAULT_CLASSES = "card"
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, began: float = 0.0) -> None:
         self.call = call
         self.progress: ToolProgress | None = None
-        self._since = time.monotonic()
+        self._began = self._now = began
+        self._at_work = True
         self._filled = False
         super().__init__(title="", collapsed=not call.error)
         self._title.set_reactive(CollapsibleTitle.label, self._headline())
@@ -50,9 +51,10 @@ class ToolCard(Collapsible):
         self.progress = progress
         self._retitle(layout=False)
 
-    def tick(self) -> None:
-        """Time goes by."""
-        if not self.call.finished:
+    def tick(self, seconds: float, *, at_work: bool) -> None:
+        """Time goes by: the run's clock stands at ``seconds``."""
+        if not self.call.finished and (at_work or self._at_work):
+            self._now, self._at_work = seconds, at_work
             self._retitle(layout=False)
 
     def _retitle(self, layout: bool) -> None:
@@ -110,7 +112,8 @@ class ToolCard(Collapsible):
         call = self.call
         state = "failed" if call.error else "done" if call.finished else "open"
         if state == "open":
-            mark, style = SPINNER[int(time.monotonic() * 4) % len(SPINNER)], "$text-accent"
+            turn = SPINNER[int(time.monotonic() * 4) % len(SPINNER)]
+            mark, style = (turn, "$text-accent") if self._at_work else ("!", "$text-warning")
         else:
             mark, style = ("x", "$text-error") if state == "failed" else ("=", "$text-success")
         name = Content.styled(one_line(call.tool, 40), "bold")
@@ -127,7 +130,9 @@ class ToolCard(Collapsible):
                 costs += [f"{call.tokens:,} tokens", price(call.usd, call.unpriced, call.tokens)]
             tail = Content.styled(f"  {', '.join(c for c in costs if c)}", "dim")
             return [Content.assemble(Content.styled(said, "$text-error" if call.error else ""), tail)]
-        took = duration(time.monotonic() - self._since)
+        took = duration(max(0.0, self._now - self._began))
+        if not self._at_work:
+            return [Content.styled(f"interrupted after {took}", "$text-warning")]
         if self.progress is None:
             return [Content.styled(took, "dim")]  # two lines from the start
         share = self.progress.fraction

@@ -8,10 +8,11 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.widgets import DataTable, Footer, Static
+from textual.widgets import DataTable, Static
 
 from agent.compare import compare
 from agent.state import RunState
+from agent.tui.keys import Keys
 from agent.tui.safe import cell, line
 from p2m.store import Store
 
@@ -37,7 +38,7 @@ class DiffScreen(Screen[None]):
         yield Static("", id="head")
         table: DataTable[object] = DataTable(cursor_type="none", zebra_stripes=True)
         yield table
-        yield Footer()
+        yield Keys()
 
     def on_mount(self) -> None:
         self._draw()

@@ -101,6 +101,7 @@ class Feed(VerticalScroll):
         super().__init__()
         self.run_dir = run_dir
         self.pruned = 0
+        self._began = 0.0
         self._cards: dict[str, ToolCard] = {}
         self._words: Words | None = None
         self._retry: Static | None = None
@@ -125,6 +126,8 @@ class Feed(VerticalScroll):
         progress: dict[str, ToolProgress] = {}
         for record in records:
             event = record.event
+            if isinstance(event, ToolStarted):
+                self._began = record.t
             if isinstance(event, ToolProgress):
                 progress[event.id] = event
             else:
@@ -140,9 +143,10 @@ class Feed(VerticalScroll):
             self._prune(len(fresh) - never)
             self.mount_all(fresh[never:])
 
-    def tick(self) -> None:
+    def tick(self, seconds: float, *, at_work: bool) -> None:
+        """``seconds`` is the run's clock; a call that nobody works on stands still."""
         for card in self._cards.values():
-            card.tick()
+            card.tick(seconds, at_work=at_work)
 
     async def whisper(self, piece: str) -> None:
         """A piece of the planner's words."""
@@ -174,7 +178,7 @@ class Feed(VerticalScroll):
             case PlannerSpoke():
                 return self._spoken(event)
             case ToolStarted():
-                card = ToolCard(calls[event.id])
+                card = ToolCard(calls[event.id], self._began)
                 self._cards[event.id] = card
                 return [card]
             case ToolFinished():

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import events, on, work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Footer, OptionList, Static, TextArea
+from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from agent.tui.keys import Keys
+from agent.tui.prompt import Prompt
 from agent.tui.safe import text
 
 if TYPE_CHECKING:
@@ -21,47 +23,24 @@ if TYPE_CHECKING:
     from agent.tui.app import P2MApp
     from p2m.task.spec import TaskSpec
 
+HEAD = "p2m: describe a task, get a small model that does it on this machine"
+# Lines of at most 76 characters, so that they break at 80 columns where they break here.
 WELCOME = """Say what your model should do, in your own words. For example:
 
-  Say whether a review of a film is positive or negative. At least 80% accuracy.
+  Say whether a film review is positive or negative. At least 80% accuracy.
 
-Paste examples (a table, or lines input => answer), or drop a file: a task, or labelled rows as CSV.
+Paste examples (a table, or lines input => answer), or drop a file: a task,
+or labelled rows as CSV. Nothing starts before you have seen the task.
 Enter sends; Ctrl+J begins a new line."""
+RECENT_HEAD = "recent runs: Shift+Tab goes there, Ctrl+R lists all"
 RECENT = 6
-
-
-class Prompt(TextArea):
-    """Enter sends, Ctrl+J is a new line, a paste is never sent by itself."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+j", "new_line", "New line", show=False)]
-
-    class Sent(Message):
-        def __init__(self, said: str) -> None:
-            super().__init__()
-            self.said = said
-
-    async def _on_key(self, event: events.Key) -> None:
-        if event.key == "enter":
-            event.prevent_default()
-            event.stop()
-            self.post_message(self.Sent(self.text))
-        elif event.key == "question_mark" and not self.text:
-            event.prevent_default()
-            event.stop()
-            self.app.action_help()  # type: ignore[attr-defined]
-        else:
-            await super()._on_key(event)
-
-    def action_new_line(self) -> None:
-        self.insert("\n")
+ASK, ANSWER = "What should it do?", "your answer; Enter alone goes on without one"
 
 
 class HomeScreen(Screen[None]):
     app: P2MApp
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+n", "again", "New task"),
-        Binding("ctrl+r", "app.runs", "Runs"),
-        Binding("ctrl+q", "app.leave", "Quit"),
         Binding("tab", "app.focus_next", "Next field", show=False),
     ]
 
@@ -70,15 +49,17 @@ class HomeScreen(Screen[None]):
         self.chat: Chat | None = None
 
     def compose(self) -> ComposeResult:
+        yield Static(HEAD, id="head", markup=False)
         with Vertical(id="home"):
-            with VerticalScroll(id="talk"):
+            with VerticalScroll(id="talk", can_focus=False):
                 yield Static(WELCOME, classes="p2m", markup=False)
-            yield OptionList(id="recent")
-            yield Prompt(id="prompt", placeholder="What should it do?", soft_wrap=True, highlight_cursor_line=False)
-        yield Footer()
+            yield Static(RECENT_HEAD, id="recent-head", markup=False)
+            yield OptionList(id="recent", compact=True)
+            yield Prompt(id="prompt", placeholder=ASK, soft_wrap=True, highlight_cursor_line=False)
+        yield Keys()
 
     def on_mount(self) -> None:
-        self.query_one("#recent").display = False
+        self._offer_recent(False)
         self.query_one("#talk", VerticalScroll).anchor()
         self.query_one(Prompt).focus()
         self._recent()
@@ -95,7 +76,11 @@ class HomeScreen(Screen[None]):
         recent = self.query_one("#recent", OptionList)
         recent.clear_options()
         recent.add_options(Option(_line(row), id=row.run) for row in rows)
-        recent.display = bool(rows) and self.chat is None
+        self._offer_recent(bool(rows) and self.chat is None)
+
+    def _offer_recent(self, shown: bool) -> None:
+        self.query_one("#recent").display = shown
+        self.query_one("#recent-head").display = shown
 
     @on(OptionList.OptionSelected, "#recent")
     def _open(self, event: OptionList.OptionSelected) -> None:
@@ -110,7 +95,7 @@ class HomeScreen(Screen[None]):
 
     @on(Prompt.Sent)
     def _heard(self, event: Prompt.Sent) -> None:
-        self.query_one("#recent").display = False
+        self._offer_recent(False)
         self._take(event.said)
 
     @work(exclusive=True, group="chat")
@@ -140,13 +125,25 @@ class HomeScreen(Screen[None]):
     async def _answer(self, reply: Reply) -> None:
         from agent.chat import Question, Ready
 
+        self.query_one(Prompt).placeholder = ANSWER if isinstance(reply, Question) else ASK
         if isinstance(reply, Question):
             await self._show("p2m", reply.text)
         elif isinstance(reply, Ready):
             await self._confirm(reply.task)
         else:
-            await self._show("p2m", f"{reply.reason}: I ask a language model.")
-            await self._confirm(await self._read_with_model())
+            reading = await self._show("p2m", f"{reply.reason}: a language model reads your words …")
+            began = time.monotonic()
+
+            def tell() -> None:
+                words = f"{reply.reason}: a language model reads your words … {time.monotonic() - began:.0f} s"
+                reading.update(_said("p2m", words))
+
+            clock = self.set_interval(1.0, tell)
+            try:
+                task = await self._read_with_model()
+            finally:
+                clock.stop()
+            await self._confirm(task)
 
     async def _read_with_model(self) -> TaskSpec:
         from agent.session import open_reader, resolve_endpoint
@@ -171,18 +168,25 @@ class HomeScreen(Screen[None]):
         else:
             self.query_one(Prompt).focus()
 
-    async def _show(self, who: str, said: str, style: str = "") -> None:
-        body = Content.assemble((f"{who:<4}", "bold"), text(said, style))
-        await self.query_one("#talk").mount(Static(body, classes=who))
+    async def _show(self, who: str, said: str, style: str = "") -> Static:
+        entry = Static(_said(who, said, style), classes=who)
+        await self.query_one("#talk").mount(entry)
+        return entry
 
     def action_again(self) -> None:
         """Forget what was said."""
         self.chat = None
         self.query_one("#talk").remove_children()
         self.query_one("#talk").mount(Static(WELCOME, classes="p2m", markup=False))
-        self.query_one(Prompt).load_text("")
-        self.query_one(Prompt).focus()
+        prompt = self.query_one(Prompt)
+        prompt.placeholder = ASK
+        prompt.load_text("")
+        prompt.focus()
         self._recent()
+
+
+def _said(who: str, said: str, style: str = "") -> Content:
+    return Content.assemble((f"{who:<4}", "bold"), text(said, style))
 
 
 def _summaries(most: int) -> list[Any]:

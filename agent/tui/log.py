@@ -10,11 +10,12 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import DataTable, Footer, Input, Static, TextArea
+from textual.widgets import DataTable, Input, Static, TextArea
 
 from agent.log import WHO, LogEntry, log_lines
 from agent.plain import duration, plain, short_arguments
 from agent.state import RunState
+from agent.tui.keys import Keys
 from agent.tui.safe import cell
 from agent.tui.table_screen import TableScreen
 from p2m.llm.redact import redact
@@ -47,7 +48,7 @@ class LogScreen(TableScreen):
         yield table
         yield TextArea("", id="detail", read_only=True, soft_wrap=True)
         yield Static("", id="count")
-        yield Footer()
+        yield Keys()
 
     def on_mount(self) -> None:
         self.query_one(DataTable).focus()

@@ -10,18 +10,24 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Vertical
 from textual.screen import ModalScreen
-from textual.widgets import DataTable, Footer, Input, OptionList, Static
+from textual.widgets import DataTable, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from agent.answers import HOW_TO_TYPE, from_words, in_words, typed
 from agent.events import Review
+from agent.plain import plain
 from agent.state import RunState
 from agent.steer import send
+from agent.tui.keys import Keys
 from agent.tui.safe import cell, line, text
 from agent.tui.table_screen import TableScreen
+from p2m import kinds
 from p2m.data.near import normalise
 from p2m.errors import P2MError
 from p2m.rows import Row, provenance
+from p2m.task.spec import TaskSpec
 
 MOST_SHOWN = 2000
 MARKS = {"accept": "+", "reject": "x", "relabel": ">"}
@@ -42,6 +48,30 @@ class LabelDialog(ModalScreen[str | None]):
         self.dismiss(self.labels[int(str(event.option.id))])
 
 
+class AnswerDialog(ModalScreen[str | None]):
+    """Another answer for a row whose answers are no single labels."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Leave it")]
+
+    def __init__(self, task: TaskSpec, row: Row) -> None:
+        super().__init__()
+        self.spec, self.row = task, row
+        self.kind = kinds.of(task).name
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Static(line(f"The right answer: {HOW_TO_TYPE[self.kind]}", 200))
+            yield Input(plain(typed(self.kind, self.row.output)).replace("\n", " "), compact=True)
+            yield Static("", id="problem")
+
+    @on(Input.Submitted)
+    def _answered(self, event: Input.Submitted) -> None:
+        try:
+            self.dismiss(from_words(self.spec, self.row.input, event.value))
+        except P2MError as error:
+            self.query_one("#problem", Static).update(text(error, "$text-error"))
+
+
 class RowsScreen(TableScreen):
     """``live``: a process works on the run, so that a review has an effect."""
 
@@ -52,8 +82,8 @@ class RowsScreen(TableScreen):
         Binding("u", "undo", "Undo"),
         Binding("s", "send", "Send"),
         Binding("slash", "filter", "Filter"),
-        Binding("c", "copy", "Copy", show=False),
-        Binding("e", "export", "Export", show=False),
+        Binding("c", "copy", "Copy"),
+        Binding("e", "export", "Export"),
         Binding("escape", "back", "Back"),
     ]
 
@@ -68,10 +98,10 @@ class RowsScreen(TableScreen):
         yield Static("reading the rows …", id="head")
         yield Input(placeholder="filter: text, label:NAME, source:generated", id="filter", compact=True)
         table: DataTable[object] = DataTable(cursor_type="row", zebra_stripes=True, id="rows")
-        table.add_columns("", "label", "text")
+        table.add_columns("", "label" if self.run_state.task.labels else "answer", "text")
         yield table
         yield Static("", id="origin")
-        yield Footer()
+        yield Keys()
 
     def on_mount(self) -> None:
         self.query_one(DataTable).focus()
@@ -93,11 +123,13 @@ class RowsScreen(TableScreen):
         words = self.query_one("#filter", Input).value.split()
         self.shown = [row for row in self.rows if _matches(row, words)][:MOST_SHOWN]
         table = self.query_one(DataTable)
-        at = table.cursor_row
+        at, kind = table.cursor_row, kinds.of(self.run_state.task).name
         table.clear()
         for row in self.shown:
             review = self.reviews.get(row.input)
-            label = row.output if review is None or not review.label else f"{row.output} > {review.label}"
+            label = in_words(kind, row.output)
+            if review is not None and review.verdict == "relabel":
+                label = f"{label} > {in_words(kind, review.label)}"
             style = {"reject": "strike", "accept": "bold", "relabel": "bold"}.get(review.verdict if review else "", "")
             table.add_row(cell(MARKS[review.verdict] if review else ""), cell(label, 40, style), cell(row.input, 300))
         table.move_cursor(row=min(at, max(0, len(self.shown) - 1)))
@@ -112,7 +144,9 @@ class RowsScreen(TableScreen):
     @on(DataTable.RowHighlighted)
     def _origin(self) -> None:
         row = self._chosen()
-        self.query_one("#origin", Static).update(text(f"{row.input}\nfrom {provenance(row)}") if row else "")
+        answer = in_words(kinds.of(self.run_state.task).name, row.output) if row else ""
+        shown = text(f"{row.input}\n= {answer}\nfrom {provenance(row)}") if row else ""
+        self.query_one("#origin", Static).update(shown)
 
     def _chosen(self) -> Row | None:
         at = self.query_one(DataTable).cursor_row
@@ -127,7 +161,9 @@ class RowsScreen(TableScreen):
         row = self._chosen()
         if row is None or not self._may():
             return
-        label = await self.app.push_screen_wait(LabelDialog(self.run_state.task.labels))
+        task = self.run_state.task
+        by_label = kinds.of(task).answers_are_labels
+        label = await self.app.push_screen_wait(LabelDialog(task.labels) if by_label else AnswerDialog(task, row))
         if label is not None and label != row.output:
             self._note(Review(row.input, row.output, "relabel", label))
 

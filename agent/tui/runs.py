@@ -8,10 +8,11 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import DataTable, Footer, Input, Static
+from textual.widgets import DataTable, Input, Static
 
 from agent.runs import RunRow, list_runs, runs_dir, summary
 from agent.runs_table import row_cells
+from agent.tui.keys import Keys
 from agent.tui.safe import cell
 from agent.tui.table_screen import TableScreen
 from p2m.errors import P2MError
@@ -21,7 +22,7 @@ STYLES = {"met": "green", "below": "yellow", "running": "cyan", "interrupted": "
 
 class RunsScreen(TableScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open", "Open", show=False),
+        Binding("enter", "open", "Open"),
         Binding("p", "replay", "Replay"),
         Binding("t", "try_it", "Try it"),
         Binding("slash", "filter", "Filter"),
@@ -40,7 +41,7 @@ class RunsScreen(TableScreen):
         table: DataTable[object] = DataTable(cursor_type="row", zebra_stripes=True, id="runs")
         table.add_columns("run", "status", "score [95% interval]", "on", "spend", "time")
         yield table
-        yield Footer()
+        yield Keys()
 
     def on_mount(self) -> None:
         self.query_one(DataTable).focus()

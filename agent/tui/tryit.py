@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,16 +16,21 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Static
 
+from agent.answers import in_words
 from agent.plain import one_line, plain
 from agent.tui.cards import bar_of
-from agent.tui.safe import line
+from agent.tui.keys import Keys
+from agent.tui.prompt import Prompt
+from agent.tui.safe import line, text
 
 if TYPE_CHECKING:
     from agent.tui.app import P2MApp
 
 MOST_LABELS = 10
+LABEL_CELLS = 40
+FOUND = "bold $text-success"
 
 
 class TryScreen(Screen[None]):
@@ -38,16 +44,17 @@ class TryScreen(Screen[None]):
         self.run_dir = run_dir
         self._process: asyncio.subprocess.Process | None = None
         self._typed = ""
+        self._scale: Sequence[float] | None = None
 
     def compose(self) -> ComposeResult:
         yield Static(line(f"try {self.run_dir.name}", 100, "bold"), id="head")
-        yield Input(placeholder="type a text, then Enter", id="text", compact=True)
-        with VerticalScroll():
+        with VerticalScroll(can_focus=False):
             yield Static("loading the model …", id="answer")
-        yield Footer()
+        yield Prompt(id="text", placeholder="type a text, then Enter", soft_wrap=True, highlight_cursor_line=False)
+        yield Keys()
 
     def on_mount(self) -> None:
-        self.query_one(Input).focus()
+        self.query_one(Prompt).focus()
         self._serve()
 
     def on_unmount(self) -> None:
@@ -69,38 +76,73 @@ class TryScreen(Screen[None]):
                 answer = json.loads(raw)
             except ValueError:
                 continue  # a library printed something
-            self.query_one("#answer", Static).update(shown(self._typed, answer))
+            self._scale = answer.get("scale") or self._scale
+            self.query_one("#answer", Static).update(shown(self._typed, answer, self._scale))
         if process.returncode is None:
             await process.wait()
         if process.returncode:
             self.notify("the model's process has ended", severity="error", markup=False)
 
-    @on(Input.Submitted)
-    def _ask(self, event: Input.Submitted) -> None:
-        said = event.value.strip()
+    @on(Prompt.Sent)
+    def _ask(self, event: Prompt.Sent) -> None:
+        said = event.said.strip()
         if not said or self._process is None or self._process.stdin is None:
             return
         self._typed = said
+        self.query_one("#answer", Static).update(Content.assemble(text(said), "\n", ("…", "dim")))
         self._process.stdin.write(json.dumps(said).encode() + b"\n")
-        event.input.select_all()
+        self.query_one(Prompt).select_all()
 
 
-def shown(typed: str, answer: dict[str, Any]) -> Content:
+def shown(typed: str, answer: dict[str, Any], scale: Sequence[float] | None = None) -> Content:
     """An answer of ``agent.tryout`` as it stands on the screen."""
     if "error" in answer:
         return line(answer["error"], 400, "$text-error")
     if "ready" in answer:
-        return line(f"ready: it chooses among {', '.join(answer['ready'])}", 400, "dim")
-    lines = [line(typed, 300), Content.styled(plain(answer["label"]), "bold $text-success"), Content("")]
-    for label, p in sorted(answer["probs"].items(), key=lambda item: -item[1])[:MOST_LABELS]:
+        return line(f"ready: {answer['ready']}", 400, "dim")
+    lines = [*_said(typed, answer, scale), Content("")]
+    for label, p in sorted((answer["probs"] or {}).items(), key=lambda item: -item[1])[:MOST_LABELS]:
         lines.append(Content.assemble(f"{p:6.1%} ", (bar_of(p, 20), "$text-accent"), f" {one_line(label, 40)}"))
-    lines.append(Content(""))
+    if answer["probs"]:
+        lines.append(Content(""))
     if answer["nearest"] is None:
         lines.append(Content.styled("looking for the nearest training rows …", "dim"))
     elif answer["nearest"]:
         lines.append(Content.styled("nearest training rows", "bold"))
     for near in answer["nearest"] or ():
-        head = f"{near['similarity']:.2f}  {one_line(near['label'], 24)}  "
+        output = in_words(answer["kind"], near["output"])
+        head = f"{near['similarity']:.2f}  {one_line(output, LABEL_CELLS)}  "
         lines.append(Content.assemble(head, one_line(near["text"], 160)))
         lines.append(Content.styled(f"      {one_line(near['from'], 160)}", "dim"))
     return Content("\n").join(lines)
+
+
+def _said(typed: str, answer: dict[str, Any], scale: Sequence[float] | None) -> list[Content]:
+    """The input and the prediction, drawn for what it is."""
+    kind, output = answer["kind"], answer["output"]
+    if kind in ("extract", "read"):
+        found = [
+            Content.assemble((f"{one_line(s['label'], 24):<14}", "dim"), (one_line(s["text"], 200), FOUND))
+            for s in answer["spans"]
+        ]
+        none = plain(in_words(kind, output))
+        return [marked(typed, answer["spans"]), Content(""), *(found or [Content.styled(none, FOUND)])]
+    lines = [text(typed)]
+    if kind == "score":
+        low, high = scale or (0.0, 0.0)
+        share = (float(output) - low) / (high - low) if high > low else None
+        bar = f"  {low:g} {bar_of(share, 20)} {high:g}" if share is not None else ""
+        return [*lines, Content.assemble((output, FOUND), (bar, "$text-accent"))]
+    return [*lines, text(in_words(kind, output), FOUND)]
+
+
+def marked(typed: str, spans: Sequence[Mapping[str, Any]]) -> Content:
+    """The text with the parts that were found between brackets, so that they are seen without colours too."""
+    pieces: list[Content] = []
+    at = 0
+    for span in spans:
+        if span["start"] < at:
+            continue  # one in another: the list below has both
+        pieces += [text(typed[at : span["start"]]), text(f"[{typed[span['start'] : span['end']]}]", FOUND)]
+        at = span["end"]
+    return Content("").join([*pieces, text(typed[at:])])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,15 +14,16 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.screen import Screen
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Input, Static
 
-from agent.events import ApprovalAsked, Approved, RunEnded, ToolFinished, ToolStarted
+from agent.events import ApprovalAsked, Approved, RunEnded, RunResumed, RunStarted, ToolFinished, ToolStarted
 from agent.journal import Record
 from agent.plain import duration, one_line
 from agent.runs import is_held
 from agent.state import RunState, fold
 from agent.steer import send
 from agent.tui.feed import Feed
+from agent.tui.keys import Keys
 from agent.tui.safe import line
 from agent.tui.scores import Scores, best_words
 from agent.tui.source import Live, Replay, Source, Worker
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.1
 TICK_SECONDS = 0.5
+WIDE = 100
+"""Columns from which the scores stand beside the feed."""
 BATCH = 200
 """Records drawn between two looks at the keyboard."""
 
@@ -45,17 +49,18 @@ class WorkScreen(Screen[None]):
         Binding("f2", "scores", "Scores"),
         Binding("f3", "log", "Log"),
         Binding("f4", "rows", "Rows"),
-        Binding("f5", "try_it", "Try"),
+        Binding("f5", "try_it", "Try it"),
         Binding("f6", "pause", "Pause"),
         Binding("f7", "stop", "Stop"),
         Binding("f8", "cancel", "Cancel"),
         Binding("f9", "change", "Goal"),
-        Binding("escape", "back", "Back", show=False),
-        Binding("f10", "skip", "Skip this call", show=False),
-        Binding("ctrl+g", "resume", "Go on with a run that stopped", show=False),
-        Binding("ctrl+up", "faster", "Replay twice as fast", show=False),
-        Binding("ctrl+down", "slower", "Replay half as fast", show=False),
+        Binding("f10", "skip", "Skip call"),
+        Binding("ctrl+g", "resume", "Go on"),
+        Binding("ctrl+up", "faster", "Faster"),
+        Binding("ctrl+down", "slower", "Slower"),
+        Binding("escape", "back", "Back"),
     ]
+    LIVE_ONLY = frozenset({"stop", "cancel", "change", "skip"})
 
     def __init__(self, source: Source, worker: Worker | None = None) -> None:
         super().__init__()
@@ -63,7 +68,7 @@ class WorkScreen(Screen[None]):
         self.state: RunState | None = None
         self.records: list[Record] = []
         self._pending: deque[Record] = deque()
-        self._moment = time.monotonic()
+        self._moment = self._opened = time.monotonic()
         self._asked: str | None = None
         self._held = False
 
@@ -82,7 +87,7 @@ class WorkScreen(Screen[None]):
             yield Feed(self.run_dir)
             yield Scores(id="scores")
         yield Input(placeholder="a message for the planner: it reads it at its next turn", id="message", compact=True)
-        yield Footer(compact=True)
+        yield Keys()
 
     def on_mount(self) -> None:
         self.query_one("#message", Input).focus()
@@ -90,6 +95,25 @@ class WorkScreen(Screen[None]):
         self._load()
         if self.worker is not None:
             self._listen(self.worker)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys that would do nothing now are not offered."""
+        replayed = isinstance(self.source, Replay) and not self.source.done
+        if action == "pause":
+            return replayed or self.live
+        if action in self.LIVE_ONLY:
+            return self.live or (action == "cancel" and self.worker is not None and self.worker.running)
+        if action in ("faster", "slower"):
+            return replayed
+        if action == "resume":
+            return not self.live and not replayed and self.state is not None and not self._met
+        if action == "try_it":
+            return (self.run_dir / "model" / "config.json").is_file()
+        return action != "scores" or self.app.size.width < WIDE
+
+    @property
+    def _met(self) -> bool:
+        return self.state is not None and self.state.ended is not None and self.state.ended.status == "met"
 
     # The run, as it comes.
 
@@ -106,6 +130,7 @@ class WorkScreen(Screen[None]):
         self._held = is_held(self.run_dir)
         if state is not None:
             self.records, self.state = records, state
+            self._moment -= _since(records[-1].at)
             self.query_one(Feed).begin(records, state)
             self._redraw()
         self.set_interval(POLL_SECONDS, self._poll)
@@ -132,13 +157,17 @@ class WorkScreen(Screen[None]):
             self.query_one(Scores).show_results(self.state)
         self._head()
         self._look_for_questions(batch)
+        if any(isinstance(r.event, RunStarted | RunEnded | RunResumed) for r in batch):
+            self.refresh_bindings()
 
     def _tick(self) -> None:
-        if isinstance(self.source, Replay):
-            self._held = False
-        else:
-            self._held = is_held(self.run_dir)
-        self.query_one(Feed).tick()
+        held = not isinstance(self.source, Replay) and is_held(self.run_dir)
+        if held != self._held:
+            self._held = held
+            self.refresh_bindings()
+        replayed = isinstance(self.source, Replay) and not self.source.done
+        if self.state is not None:
+            self.query_one(Feed).tick(self._seconds(), at_work=self.live or replayed)
         if self.state is not None:
             self.query_one(Scores).show_budget(self.state, self._seconds())
         self._head()
@@ -159,11 +188,13 @@ class WorkScreen(Screen[None]):
 
         state = self.state
         if state is None:
-            self.query_one("#head", Static).update(line(f"starting {self.run_dir.name} …", 120))
+            waits = f", {time.monotonic() - self._opened:.0f} s" if self.worker is not None else ""
+            self.query_one("#head", Static).update(line(f"starting {self.run_dir.name} …{waits}", 120))
             return
         words = [self._status(), duration(self._seconds()), best_words(state)]
-        left = Content.styled(one_line(state.task.name, 30), "bold")
-        said = Content.assemble(left, "  ", "  ·  ".join(words))
+        wide = self.app.size.width >= WIDE
+        left = Content.styled(one_line(state.task.name, 30 if wide else 16), "bold")
+        said = Content.assemble(left, "  ", ("  ·  " if wide else " · ").join(words))
         self.query_one("#head", Static).update(said, layout=False)
 
     def _status(self) -> str:
@@ -233,16 +264,14 @@ class WorkScreen(Screen[None]):
         if self.worker is not None and self.worker.running:
             self.worker.cancel()
             self.notify("cancelled; nothing is lost, ctrl+g goes on", markup=False)
-        elif self.live:
-            self.notify("another process works on it: cancel it there, or stop it with F7", markup=False)
-        else:
-            self.notify("nothing runs", markup=False)
+        elif self._send(cancel=True):
+            self.notify("told the process that works on it to end now; nothing is lost", markup=False)
 
     @work
     async def action_resume(self) -> None:
         if self.live or self.state is None or (self.worker is not None and self.worker.running):
             return
-        if self.state.ended is not None and self.state.ended.status == "met":
+        if self._met:
             self.notify("the run has met its target", markup=False)
             return
         budget: dict[str, Any] = {}
@@ -346,6 +375,11 @@ class WorkScreen(Screen[None]):
             self.remove_class("-scores")
         else:
             self.app.pop_screen()
+
+
+def _since(at: str) -> float:
+    """Seconds since a time in UTC as the journal writes it."""
+    return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds())
 
 
 def open_run(run_dir: Path) -> WorkScreen:

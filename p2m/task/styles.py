@@ -263,7 +263,17 @@ STYLES: tuple[Callable[[str], list[Span]], ...] = (assignments, json_values, col
 
 def _is_slot(span: Span) -> bool:
     """``Input: {text} Output:`` at the end of a prompt, or a format shown with placeholders."""
-    return not span.input or not span.output or bool(PLACEHOLDER.match(span.input) or PLACEHOLDER.match(span.output))
+    if not span.input or not span.output or PLACEHOLDER.match(span.input):
+        return True
+    return bool(PLACEHOLDER.match(span.output)) and not _is_json_array(span.output)
+
+
+def _is_json_array(text: str) -> bool:
+    """``["a", "b"]`` and ``[]`` are sets of labels, ``[label]`` is a slot."""
+    try:
+        return isinstance(json.loads(text), list)
+    except ValueError:
+        return False
 
 
 def _describes(spans: list[Span]) -> bool:

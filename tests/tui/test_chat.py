@@ -95,6 +95,36 @@ def test_the_card_can_change_every_field_and_says_what_is_wrong() -> None:
         edited(task, task.instruction, example_lines(task), metric="chrf")
 
 
+def test_what_an_edit_does_not_name_stays() -> None:
+    rated = TaskSpec(name="t", instruction="Rate it.", kind="score", scale=(1, 5), metric="spearman")
+    assert edited(rated, "Rate it well.", "fine => 4").scale == (1, 5)
+    sets = TaskSpec(name="t", instruction="Label it.", kind="classify", labels=("a", "b"), multi_label=True)
+    assert edited(sets, sets.instruction, "").multi_label
+    assert not edited(sets, sets.instruction, "", several=False).multi_label
+    again = edited(
+        sets, sets.instruction, "x => 4", kind="score", labels=(), metric=None, several=False, scale="1 to 7"
+    )
+    assert again.kind == "score" and again.scale == (1, 7) and again.metric == "spearman"
+
+
+def test_label_sets_survive_the_card_and_the_chat() -> None:
+    lines = 'it fails => ["bug", "billing"]\nall is well => []\nwhere is it => ["how_to"]'
+    sets = TaskSpec(
+        name="t", instruction="Label it.", kind="classify", labels=("bug", "billing", "how_to"), multi_label=True
+    )
+    task = edited(sets, sets.instruction, lines)
+    assert [e.output for e in task.examples] == ['["bug", "billing"]', "[]", '["how_to"]']
+    assert edited(task, task.instruction, example_lines(task)).examples == task.examples
+    said = ready(Chat().hear(f"Say which labels a message has.\n\n{lines}"))
+    assert said.multi_label and len(said.examples) == 3
+
+
+def test_a_line_that_is_no_example_is_named() -> None:
+    task = ready(Chat().hear(f"{WORDS}\n{EXAMPLES}"))
+    with pytest.raises(BadInput, match="line 2 is no example: only words"):
+        edited(task, task.instruction, "fine => positive\nonly words")
+
+
 def test_examples_with_arrows_and_line_breaks_survive_the_card() -> None:
     task = ready(Chat().hear(f"{WORDS}\n{EXAMPLES}"))
     odd = task.examples[0].model_copy(update={"input": "a -> b\nand => c"})

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from agent.answers import from_words, in_words, typed
 from agent.compare import compare
+from agent.tryout import spans_of
 from agent.tui.curve import POINT, SPAN, curve
 from agent.tui.drawings import drawing
 from agent.tui.feed import why_so_far
 from agent.tui.safe import cell, line, markdown, text
 from agent.tui.tryit import shown
+from p2m.errors import BadInput
+from p2m.task.spec import TaskSpec
 from tests.scripted_run import finished_run
 
 
@@ -57,8 +64,64 @@ def test_hostile_text_is_text() -> None:
     assert markdown("<script> ![p](u) [l](http://x)") == "\\<script> !\\[p]\\(u) [l]\\(http://x)"
 
 
+def answer(kind: str, output: str, **more: Any) -> dict[str, Any]:
+    near = [{"text": "a [b]bold[/b] row", "output": output, "from": "written by the teacher", "similarity": 0.91}]
+    return {"kind": kind, "output": output, "probs": None, "spans": [], "nearest": near, **more}
+
+
 def test_an_answer_of_the_model() -> None:
-    near = [{"text": "a [b]bold[/b] row", "label": "place", "from": "written by the teacher", "similarity": 0.91}]
-    said = shown("where?", {"label": "place", "probs": {"place": 0.9, "person": 0.1}, "nearest": near}).plain
+    said = shown("where?", answer("classify", "place", probs={"place": 0.9, "person": 0.1})).plain
     assert " 90.0% ##################.. place" in said and "0.91  place  a [b]bold[/b] row" in said
     assert "no model" in shown("", {"error": "no model"}).plain
+
+
+def test_an_answer_of_every_kind() -> None:
+    both = shown("it fails", answer("multi_label", '["bug", "billing"]', probs={"bug": 0.8, "billing": 0.7})).plain
+    assert "bug, billing" in both and " 70.0%" in both
+    assert "none of the labels" in shown("it fails", answer("multi_label", "[]")).plain
+    text = "Ann of Rome"
+    output = '[{"text": "Rome", "label": "city", "start": 7, "end": 11}]'
+    spans = shown(text, answer("extract", output, spans=spans_of("extract", text, output))).plain
+    assert "Ann of [Rome]" in spans and "city" in spans and "0.91  Rome = city" in spans
+    asked = "question: Where?\ncontext: Ann lives in Rome."
+    read = shown(asked, answer("read", "Rome", spans=spans_of("read", asked, "Rome"))).plain
+    assert "Ann lives in [Rome]." in read
+    assert "no answer in the text" in shown(asked, answer("read", "")).plain
+    rated = shown("fine", answer("score", "4"), (1, 5)).plain
+    assert "4  1 ###############..... 5" in rated
+    assert "two\nlines" in shown("x", answer("generate", "two\nlines")).plain
+
+
+KINDS: dict[str, TaskSpec] = {
+    "classify": TaskSpec(name="t", instruction="i", kind="classify", labels=("a", "b")),
+    "multi_label": TaskSpec(name="t", instruction="i", kind="classify", labels=("a", "b"), multi_label=True),
+    "extract": TaskSpec(name="t", instruction="i", kind="extract", labels=("city", "person")),
+    "read": TaskSpec(name="t", instruction="i", kind="extract"),
+    "generate": TaskSpec(name="t", instruction="i", kind="generate"),
+    "score": TaskSpec(name="t", instruction="i", kind="score", scale=(1, 5)),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        *(("classify", "a"), ("multi_label", "b, a"), ("multi_label", ""), ("extract", "Rome = city; Ann = person")),
+        *(("extract", ""), ("read", "Rome"), ("generate", "anything"), ("score", "2.5")),
+    ],
+)
+def test_what_a_person_types_is_an_answer_and_is_shown_again(kind: str, said: str) -> None:
+    output = from_words(KINDS[kind], "Ann of Rome", said)
+    again = from_words(KINDS[kind], "Ann of Rome", typed(kind, output))
+    assert again == output and in_words(kind, output)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        *(("classify", "c"), ("multi_label", "a, c"), ("extract", "Oslo = city"), ("extract", "Rome = town")),
+        *(("read", "Oslo"), ("generate", " "), ("score", "six"), ("score", "6")),
+    ],
+)
+def test_what_is_no_answer_is_refused(kind: str, said: str) -> None:
+    with pytest.raises(BadInput, match="is no answer here"):
+        from_words(KINDS[kind], "Ann of Rome", said)

@@ -10,7 +10,7 @@ import pytest
 
 from agent.journal import read
 from agent.runs import load_state
-from agent.tui.home import Prompt
+from agent.tui.prompt import Prompt
 from agent.tui.work import WorkScreen
 from tests import scripted_teacher as script
 from tests.fake_llm import Behaviour, FakeLLM, Hang, Request
