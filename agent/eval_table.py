@@ -31,7 +31,8 @@ class Evaluation:
     (gold, predicted, count) of every pair that occurs; ``truncated`` counts texts longer than the model reads.
     ``used_for`` says what the run itself did with this file, empty where it never saw it. ``ece`` is the expected
     calibration error of the answers' probabilities, None where there are none. ``faults`` is what is wrong with answers
-    that are no labels; ``counted`` is what faults and supports count."""
+    that are no labels; ``counted`` is what faults and supports count, ``highlights`` says in a
+    sentence what stands out where there are no labels."""
 
     file: str
     n: int
@@ -44,6 +45,7 @@ class Evaluation:
     slices: tuple[Slice, ...] = ()
     faults: tuple[Fault, ...] = ()
     counted: str = "rows"
+    highlights: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; the estimates are keyed by their metric."""
@@ -87,6 +89,7 @@ def evaluation(
         ece=_ece(predictions, golds),
         slices=tuple(slices(task.metric, rows, predicted, labels=task.labels)),
         counted=kind.counted,
+        highlights="" if kind.answers_are_labels else kind.highlights(task, rows, predicted).sentence,
     )
 
 
@@ -124,6 +127,8 @@ def print_evaluation(result: Evaluation, stream: TextIO) -> None:
         line(f"  {e.metric:<12} {e.value:.3f}  ({e.low:.3f} to {e.high:.3f})", "bold" if place == 0 else "")
     if result.ece is not None:
         line(f"  {'ECE':<12} {result.ece:.3f}  (expected calibration error: 0 where probabilities are what they say)")
+    if result.highlights and not result.per_label:
+        line(f"  {result.highlights}")
     if result.used_for:
         line(f"  the run had this file {result.used_for}: new rows may score lower, see its report", "yellow")
     if result.truncated:
