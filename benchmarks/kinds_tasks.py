@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 Record = dict[str, Any]
-MINUTES = 6
+MINUTES = 5
 """Of a run that trains a generator, all in all; its learning rate falls with the time that is left."""
 
 

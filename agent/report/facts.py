@@ -208,9 +208,7 @@ def _delivered(state: RunState, delivery: dict[str, Any], comparison: Comparison
             f"On validation the same student has {score_words(chosen.score)}: optimistic, as it was chosen there."
         )
     if (mae := delivery.get("mae")) is not None:
-        remarks.append(
-            f"Its ratings are {mae:.3f} from the right ones on the mean, on the same rows; Pearson {delivery['pearson']:.3f}."
-        )
+        remarks.append(f"Its ratings are {mae:.3f} from the right ones on the mean; Pearson {delivery['pearson']:.3f}.")
     if truncated := delivery.get("truncated"):
         remarks.append(f"Test texts longer than the model reads, and so cut: {truncated} of {test.n}.")
     if state.ended is None:
