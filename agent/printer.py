@@ -222,6 +222,10 @@ class Printer:
             )
             if best:
                 self._line("    ", f"best baseline without an LLM: {best['system']}, {_score(best['score'])}", "")
+                if best["score"]["value"] >= delivery["test"]["value"]:
+                    self._line(
+                        "  ! ", "the student is no better than that: more time, rows or a clearer task", "yellow"
+                    )
             held_out = state.workspace.held_out
             if held_out and held_out.check:
                 on_generated = _score(delivery["test"])

@@ -83,6 +83,17 @@ def test_a_run_reads_from_top_to_bottom_without_ansi_in_a_pipe(tmp_path: Path) -
     assert places == sorted(places)
 
 
+def test_a_student_that_no_baseline_needs_is_said_to_be_that(tmp_path: Path) -> None:
+    for right, warned in ((84, True), (127, False)):
+        folder = tmp_path / str(right)
+        finished_run(folder, right=right)
+        stream = io.StringIO()
+        printer = Printer(stream, folder)
+        for record in journal.read(folder / "journal.jsonl"):
+            printer.show(record.event)
+        assert ("the student is no better than that" in stream.getvalue()) == warned
+
+
 def test_what_models_and_tools_say_cannot_act_on_a_terminal() -> None:
     evil = "ok\x1b[2J\x1b]0;title\x07 \x9b31m \rdone\u202e\x00"
     text = show(

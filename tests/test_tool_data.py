@@ -20,7 +20,7 @@ from p2m.store import Store
 from p2m.task.spec import Example, TaskSpec
 from tests.tool_call import FACTS, call
 from tests.tool_call import context as tool_context
-from tools.base import ToolContext
+from tools.base import LEAST_SECONDS, ToolContext
 from tools.check_labels import check_labels
 from tools.deduplicate import deduplicate
 from tools.workspace import DataInfo, HeldOut, Workspace
@@ -226,9 +226,17 @@ def test_check_labels_relabels_what_the_teacher_is_sure_of(
 def test_check_labels_stops_asking_when_the_time_is_spent(tmp_path: Path, teacher: tuple[ChatModel, list[str]]) -> None:
     model, asked = teacher
     rows = [replace(row, output=other(row.output)) for row in messages()]
-    ctx = replace(context(tmp_path, rows, teacher=model), seconds_left=lambda: 200.0 - 10 * len(asked))
+    told: list[float] = []
+    ctx = replace(
+        context(tmp_path, rows, teacher=model),
+        seconds_left=lambda: 200.0 - 10 * len(asked),
+        progress=lambda text, share: told.append(share or 0.0),
+    )
     result, after = call(check_labels, ctx)
-    assert 18 < len(asked) < 40
+    # 70% of 200 s are 14 calls of 10 s, beside what was on its way then: the rest is for the training.
+    assert 14 <= len(asked) < 14 + 2 * model.concurrency
+    assert f"{100 - len(asked)} rows were not asked about" in result.text
+    assert max(told) == pytest.approx(len(asked) / 100), "a call that is not made is no progress"
     assert after.store.rows(after.workspace.datasets[0].handle)[50:] == rows[50:], "those not asked about stay"
     assert f"of {len(asked)} asked" in result.text
 
@@ -255,3 +263,20 @@ def test_check_labels_needs_a_teacher_and_something_unchecked(tmp_path: Path) ->
         asyncio.run(check_labels.fn(ctx, dataset="all"))
     done = Workspace(datasets=tuple(replace(d, checked=True) for d in ctx.workspace.datasets))
     assert check_labels.precondition(done, FACTS) == "the labels of every dataset are checked already"
+
+
+def test_a_share_of_the_time_left_is_of_what_there_was_at_first(tmp_path: Path) -> None:
+    clock = [400.0]
+    ctx = replace(context(tmp_path), seconds_left=lambda: clock[0])
+    half = ctx.time_share(0.5)
+    assert not half()
+    clock[0] = 201.0
+    assert not half()
+    clock[0] = 199.0
+    assert half() and not ctx.out_of_time()
+    again = ctx.time_share(0.9)
+    clock[0] = LEAST_SECONDS + 1
+    assert not again(), "of 199 s 21 are left, more than a tenth"
+    clock[0] = LEAST_SECONDS - 0.1
+    assert again() and ctx.out_of_time()
+    assert not replace(ctx, seconds_left=lambda: None).time_share(0.0)(), "without a limit there is no share of it"

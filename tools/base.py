@@ -64,6 +64,16 @@ class ToolContext:
         seconds = self.seconds_left()
         return seconds is not None and seconds < LEAST_SECONDS
 
+    def time_share(self, share: float) -> Callable[[], bool]:
+        """Whether ``share`` of the time that is left now is spent, or all of it: what comes after needs the rest."""
+        at_first = self.seconds_left()
+
+        def spent() -> bool:
+            left = self.seconds_left()
+            return left is not None and at_first is not None and left < max(LEAST_SECONDS, (1 - share) * at_first)
+
+        return spent
+
     def rng(self, *salt: Any) -> random.Random:
         """A random source that depends on the run's seed and ``salt`` alone, so that a resume draws the same."""
         return random.Random(repr((self.seed, *salt)))

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from p2m.generate.label import Labelled
 
 SAMPLES = 5
+# The rest is for training on what was checked.
+TIME_SHARE = 0.7
 
 
 def _todo(workspace: Workspace) -> list[DataInfo]:
@@ -58,12 +60,19 @@ async def check_labels(
     ctx.progress("learning what the labels look like", 0.0)
     suspicion = await asyncio.to_thread(_suspicion, ctx, rows, {d.handle for d in chosen})
     asked = to_ask(rows, suspicion)
+    made = 0
+
+    def told(done: int, of: int) -> None:
+        nonlocal made
+        made = done
+        ctx.progress(f"the teacher labelled {done} of {of}", done / of)
+
     answers = await label_texts(
         [rows[i].input for i in asked],
         ctx.task,
         teacher,
-        progress=lambda done, of: ctx.progress(f"the teacher labelled {done} of {of}", done / of),
-        stop=ctx.out_of_time,
+        progress=told,
+        stop=ctx.time_share(TIME_SHARE),
     )
     opinions: list[Labelled | None] = [
         Labelled(max(row.probs, key=row.probs.__getitem__), row.probs) if row.probs else None for row in rows
@@ -90,6 +99,8 @@ async def check_labels(
         relabelled += checked.relabelled
         removed += checked.removed
     text = "; ".join(lines)
+    if late := len(asked) - made:
+        text += f"; {late} rows were not asked about: the time for that was spent"
     shown = [f"“{row.input[:100]}”: {row.output} → {label}" for row, label in relabelled]
     shown += [f"“{r.row.input[:100]}”: {r.row.output}, removed" for r in removed]
     return ToolResult(text, "\n".join([text, *(f"- {s}" for s in shown[:SAMPLES])]), dataset_updates(updates))

@@ -16,6 +16,8 @@ from tools.workspace import DataInfo, Workspace
 
 SMALLEST_BATCH = 10
 SHOWN = 5
+# Rows whose labels nobody has time to check, and no time to train on them, are worth little.
+TIME_SHARE = 0.5
 # A batch asked for with less time than this left would only take the time that delivery needs.
 
 
@@ -78,7 +80,7 @@ async def generate_batch(
             brief=brief,
             seed=ctx.rng("generate", handle).randrange(2**31),
             progress=lambda done, of: ctx.progress(f"{done} of {of} rows written", done / of),
-            stop=ctx.out_of_time,
+            stop=ctx.time_share(TIME_SHARE),
         )
         if not written.rows and not written.unusable:
             raise ToolFailure("budget", "no time is left to write rows")

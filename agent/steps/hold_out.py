@@ -98,7 +98,7 @@ async def _generated(ctx: ToolContext) -> list[Row]:
         ctx.teacher, "precondition", "there is no labelled file, no dataset and no teacher to hold rows out from"
     )
     seed = ctx.rng("held-out").randrange(2**31)
-    at_first, so_far = ctx.seconds_left(), 0
+    share_spent, so_far = ctx.time_share(WRITE_SHARE), 0
 
     def told(done: int, of: int) -> None:
         nonlocal so_far
@@ -106,11 +106,7 @@ async def _generated(ctx: ToolContext) -> list[Row]:
         ctx.progress(f"{done} of {of} held-out rows written", 0.7 * done / of)
 
     def stop() -> bool:
-        left = ctx.seconds_left()
-        if at_first is None or left is None:
-            return False
-        share_spent = left < (1 - WRITE_SHARE) * at_first
-        return ctx.out_of_time() or (share_spent and so_far >= max(FEWEST_WRITTEN, 2 * len(ctx.task.labels)))
+        return ctx.out_of_time() or (share_spent() and so_far >= max(FEWEST_WRITTEN, 2 * len(ctx.task.labels)))
 
     written = await kind.write(ctx.task, teacher, n=GENERATED_ROWS, seed=seed, progress=told, stop=stop)
     texts = [row.input for row in written.rows]

@@ -26,8 +26,8 @@ async def many(
     """Run ``calls`` at most ``limit`` at once; results in order, an exception object in the place of a failed one.
 
     ``on_done(index, result)`` runs as each ends. Once the provider has failed for good or the budget has refused a
-    call, those not yet begun are not made and get the same exception; once ``stop()`` is true, ``Stopped``. Cancelled,
-    it cancels what runs.
+    call, those not yet begun are not made and get the same exception; once ``stop()`` is true, ``Stopped``, without
+    ``on_done``. Cancelled, it cancels what runs.
     """
     results: dict[int, T | Exception] = {}
     fatal: list[Exception] = []
@@ -46,7 +46,7 @@ async def many(
                     results[index] = error
                     if isinstance(error, (ProviderError, BudgetExceeded)) and not isinstance(error, RequestRefused):
                         fatal.append(error)
-            if on_done:
+            if on_done and not isinstance(results[index], Stopped):
                 on_done(index, results[index])
 
     async with asyncio.TaskGroup() as group:
