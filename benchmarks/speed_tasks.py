@@ -56,10 +56,10 @@ def classify(hub: Path, n: int, seed: int) -> SpeedTask:
 
 
 def few_shot(hub: Path, n: int, seed: int) -> SpeedTask:
-    """Eight Snips rows a class; every system with the epochs that it chooses (Trainer: 10)."""
+    """A few Snips rows of each class; every system with the epochs that it chooses (Trainer: 10)."""
     whole = classify(hub, 10**6, seed)
-    train = [r for k in whole.task.labels for r in [r for r in whole.train if r.output == k][:8]]
-    note = "eight rows a class; each system its own epochs, Trainer ten"
+    train = [r for k in whole.task.labels for r in [r for r in whole.train if r.output == k][: n // 7]]
+    note = f"{n // 7} rows a class; each system its own epochs, Trainer ten"
     return replace(whole, train=train, validation=whole.validation[:56], epochs=None, note=note)
 
 
@@ -112,7 +112,7 @@ def generate(hub: Path, n: int, seed: int) -> SpeedTask:
     task = TaskSpec(name="nl2bash", instruction="Write the shell command.", kind="generate", metric="chrf")
     columns = {"input_column": "nl", "output_column": "bash"}
     pool = _draw(_read(hub / "tellina/nl2bash/train.jsonl", task, **columns), n + 16, seed)
-    test = _draw(_read(hub / "tellina/nl2bash/test.jsonl", task, **columns), 60, seed)
+    test = _draw(_read(hub / "tellina/nl2bash/test.jsonl", task, **columns), 32, seed)
     return SpeedTask(task, pool[16:], pool[:16], test, epochs=2, base="smollm2-135m")
 
 
@@ -134,14 +134,14 @@ def _lines(file: Path) -> list[dict[str, Any]]:
 
 ROWS: dict[str, tuple[int, int]] = {
     "classify": (3000, 1000),
-    "few_shot": (56, 56),
-    "multi_label": (380, 380),
+    "few_shot": (56, 28),
+    "multi_label": (380, 200),
     "extract": (380, 380),
-    "read": (500, 240),
-    "score": (3000, 1000),
-    "generate": (400, 160),
-    "lora": (400, 160),
-    "seq2seq": (800, 320),
+    "read": (500, 96),
+    "score": (3000, 600),
+    "generate": (400, 48),
+    "lora": (400, 48),
+    "seq2seq": (800, 160),
 }
 """Training rows of each kind, and with --fast."""
 TASKS = {f.__name__: f for f in (classify, few_shot, multi_label, extract, read, score, generate, lora, seq2seq)}

@@ -34,21 +34,33 @@ def tasks() -> str:
 
 
 def train_speed() -> str:
-    """The rows and the ratio of benchmarks/train_speed.py."""
-    found = json.loads((RESULTS / "train_speed.json").read_text(encoding="utf-8"))
-    rows = [
-        [
-            r["system"],
-            f"{r['examples_per_second']:.1f}",
-            f"{r['accuracy']:.3f}",
-            f"{r['low']:.3f}–{r['high']:.3f}",
-            r["n"],
-        ]
-        for r in found["rows"]
-    ]
-    summary = found["summary"]
-    note = f"Ratio {summary['ratio']:.2f}, difference in accuracy {summary['accuracy_difference']:+.3f}."
-    return table(["system", "examples/s", "accuracy", "95% interval", "n"], rows) + f"\n\n{note}"
+    """The rows and the ratios of benchmarks/train_speed.py, a kind after the other."""
+    from speed_tasks import TASKS
+    from train_speed import COLUMNS, cells
+
+    rows, ratios = [], []
+    for kind in TASKS:
+        path = RESULTS / ("train_speed.json" if kind == "classify" else f"train_speed_{kind}.json")
+        if not path.exists():
+            continue
+        found = json.loads(path.read_text(encoding="utf-8"))
+        rows += [[kind, *cells(r)] for r in found["rows"]]
+        s = found["summary"]
+        said = [f"**{kind}** {s['ratio']:.2f}"]
+        said += [f"{s['ratio_to_loss']:.2f} to equal loss"] if s.get("ratio_to_loss") else []
+        said += [f"{s['ratio_memory']:.2f} of the memory"] if s.get("ratio_memory") else []
+        said += [f"score {s['accuracy_difference']:+.3f}"]
+        ratios.append(", ".join(said) + (f" ({s['note']})" if s.get("note") else ""))
+    note = f"Speed to Trainer's defaults: {'; '.join(ratios)}."
+    return table(["kind", *COLUMNS], rows) + f"\n\n{note}"
+
+
+def many_labels() -> str:
+    """The rows of benchmarks/many_labels.py."""
+    from many_labels import COLUMNS, cells
+
+    found = json.loads((RESULTS / "many_labels.json").read_text(encoding="utf-8"))
+    return table(COLUMNS, [cells(r) for r in found["rows"]])
 
 
 def kinds() -> str:
@@ -200,6 +212,7 @@ def main() -> None:
         ("tasks", tasks),
         ("kinds", kinds),
         ("train_speed", train_speed),
+        ("many_labels", many_labels),
         ("inference", inference),
         ("estimate", estimate_line),
     ):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -84,3 +86,23 @@ def test_one_row_a_label_is_enough() -> None:
     x, gold = blobs(3, 3, 0.1, 0)
     head = fit_head(x, np.eye(3, dtype=np.float32)[gold], np.ones(3), seed=0)
     assert (head.logits(x).argmax(1) == gold).all()
+
+
+def test_a_thousand_unbalanced_labels_are_learnt_in_seconds() -> None:
+    """Two rows of most labels, forty of some: weighted, the rare ones are found as well."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(1000, 64))
+    gold = np.concatenate([np.repeat(np.arange(1000), 2), np.repeat(np.arange(20), 38)])
+
+    def around(labels: np.ndarray) -> np.ndarray:
+        x = centres[labels] + 0.6 * rng.normal(size=(len(labels), 64))
+        return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+
+    rows = [Row("x", str(k)) for k in gold]
+    labels = tuple(map(str, range(1000)))
+    began = time.monotonic()
+    head = fit_head(around(gold), soft_targets(rows, labels), row_weights(rows, labels), seed=0)
+    assert time.monotonic() - began < 60  # under a second on a quiet machine
+    said = head.logits(around(np.arange(1000))).argmax(1)
+    assert (said == np.arange(1000)).mean() > 0.9
+    assert np.bincount(said, minlength=1000)[:20].sum() < 60  # the common ones do not swallow the rest

@@ -17,6 +17,7 @@ from p2m.train.formats import IGNORED, with_instruction
 from p2m.train.recipe import Recipe, TrainResult
 from p2m.train.write_fit import train
 from p2m.train.writer import Writer, short_instruction
+from tests.conftest import pack_member
 from tests.tiny_writer import INSTRUCTION, make_writer, rows
 
 TRAIN, VALIDATION = rows(120, 0), rows(24, 1)
@@ -191,3 +192,37 @@ def test_an_instruction_is_data_in_the_template(base: Path) -> None:
     assert with_instruction("x", "y") != "x"
     long = "First sentence. " + "word " * 100
     assert short_instruction(long) == "First sentence." and len(short_instruction("word " * 100)) <= 200
+
+
+@pytest.mark.slow
+def test_the_embedded_smollm2_is_trained_from_its_gguf_and_says_the_same_in_a_fresh_process(tmp_path: Path) -> None:
+    """From the pack's file to a folder that AutoModelForCausalLM reads without p2m, in about a minute."""
+    from p2m.train.gguf import base_folder
+
+    base = base_folder(pack_member("smollm2-135m"))
+    asked = replace(recipe(base, epochs=2, learning_rate=1e-4), instruction="Write the plural.")
+    writer = Writer(base, asked.instruction)
+    result, longest = train(asked, writer, TRAIN[:48], VALIDATION[:12], lambda _: None)
+    writer.save(tmp_path / "m", longest)
+    assert result.best_epoch > 0 and result.epochs[-1].validation_loss < result.epochs[0].validation_loss / 4
+    texts = [row.input for row in VALIDATION]
+    predictor = load_predictor(tmp_path / "m")
+    ours = [p.output for p in predictor.predict(texts)]
+    assert sum(said == row.output for said, row in zip(ours, VALIDATION, strict=True)) >= 18
+    assert getattr(predictor, "unfinished", None) == 0  # it has learnt to stop
+    code = (
+        "import json, sys\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n"
+        "model = AutoModelForCausalLM.from_pretrained(sys.argv[1])\n"
+        "tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])\nsaid = []\n"
+        "for text in json.load(sys.stdin):\n"
+        "    ids = tokenizer.apply_chat_template([{'role': 'user', 'content': text}], add_generation_prompt=True,\n"
+        "                                        return_dict=True, return_tensors='pt')\n"
+        "    out = model.generate(**ids)[0][ids['input_ids'].shape[1]:]\n"
+        "    said.append(tokenizer.decode(out, skip_special_tokens=True).strip())\n"
+        "assert 'p2m' not in sys.modules\nprint(json.dumps(said))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code, str(tmp_path / "m")],
+        input=json.dumps(texts), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout.splitlines()[-1]) == ours

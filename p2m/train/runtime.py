@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import time
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,12 +44,48 @@ def has_fast_bf16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+@dataclass(frozen=True)
+class Backend:
+    """How generators train: where, whether matrix products run in bf16, transformers' attention (None: its own choice,
+    sdpa where the model has it), and whether the optimiser's step is fused."""
+
+    device: str
+    bf16: bool
+    attention: str | None
+    fused: bool
+
+
+def choose_backend(*, cuda: bool, capability: tuple[int, int] = (0, 0), flash: bool = False, cpu_bf16: bool) -> Backend:
+    """By what there is: a GPU and its compute capability, the package flash-attn, bf16 in the CPU.
+
+    bf16 and flash attention want Ampere (8.0) or newer; older GPUs emulate bf16, which is slower than float32."""
+    if not cuda:
+        return Backend("cpu", cpu_bf16, None, fused=True)
+    modern = capability >= (8, 0)
+    return Backend("cuda", modern, "flash_attention_2" if flash and modern else None, fused=True)
+
+
+@cache
+def backend() -> Backend:
+    """How generators train here."""
+    import torch
+
+    if not is_cuda():
+        return choose_backend(cuda=False, cpu_bf16=has_fast_bf16())
+    return choose_backend(
+        cuda=True,
+        capability=torch.cuda.get_device_capability(),
+        flash=importlib.util.find_spec("flash_attn") is not None,
+        cpu_bf16=has_fast_bf16(),
+    )
+
+
 def autocast(where: str = "cpu") -> Any:
     """A context in which matrix products run in bf16, where that is faster; otherwise one that does nothing."""
     import torch
 
     if where == "cuda":
-        return torch.autocast("cuda", dtype=torch.bfloat16, enabled=torch.cuda.is_bf16_supported())
+        return torch.autocast("cuda", dtype=torch.bfloat16, enabled=backend().bf16)
     return torch.autocast("cpu", dtype=torch.bfloat16, enabled=has_fast_bf16())
 
 
@@ -61,7 +99,7 @@ def is_cuda() -> bool:
 
 def device() -> str:
     """Where generators run."""
-    return "cuda" if is_cuda() else "cpu"
+    return backend().device
 
 
 def memory_available() -> int:
@@ -126,6 +164,16 @@ def load_model(folder: Path, auto_class: str, **kwargs: Any) -> Any:
         if is_out_of_memory(error):
             raise
         raise BadInput(f"this folder has no model that loads: {_first_line(error)}", where=str(folder)) from error
+
+
+def load_to_train(folder: Path, auto_class: str) -> Any:
+    """``load_model`` with the attention of ``backend()``, or its own where the architecture has not that one."""
+    if wanted := backend().attention:
+        try:
+            return load_model(folder, auto_class, attn_implementation=wanted)
+        except (BadInput, ImportError):
+            pass
+    return load_model(folder, auto_class)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

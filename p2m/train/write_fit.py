@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from p2m.train.clock import Clock, OnProgress
 from p2m.train.formats import IGNORED, Tokens
 from p2m.train.memory import Passes, tokens_that_fit
 from p2m.train.recipe import FEW, Epoch, Recipe, TrainResult, better
-from p2m.train.runtime import autocast, device, is_cuda
+from p2m.train.runtime import autocast, backend, device, is_cuda
 from p2m.train.writer import Writer
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _loop(
             {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
         ],
         lr=recipe.learning_rate,
-        fused=True,
+        fused=backend().fused,
     )
     clock = Clock(steps=sum(map(len, plan)), epochs=epochs, tell=on_progress)
     warm = max(1, round(recipe.warmup * clock.steps))
@@ -198,9 +199,11 @@ class _Judge:
         self._most = min(writer.longest_answer, 2 * longest_answer)
 
     def epoch(self, number: int, loss: float | None) -> Epoch:
-        said = greedy(
-            self._writer.model, self._writer.format, self._prompts, self._most, ends=[self._writer.format.end]
-        )
+        # Flash attention takes 16 bits only. On a CPU bf16 gains nothing where one token is made at a time.
+        with autocast(device()) if is_cuda() else nullcontext():
+            said = greedy(
+                self._writer.model, self._writer.format, self._prompts, self._most, ends=[self._writer.format.end]
+            )
         also = [row.meta.get("also", ()) for row in self._sample]
         value = score(self._recipe.metric, [r.output for r in self._sample], [a.text for a in said], also=also)
         return Epoch(number, loss, value, self._loss())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from p2m.errors import BadInput
 from p2m.train.formats import LONGEST_ANSWER, LONGEST_PROMPT, CausalFormat, Format, Seq2SeqFormat, Tokens
-from p2m.train.runtime import SAFE_LOADING, device, load_config, load_model, load_tokenizer, prepare_torch
+from p2m.train.runtime import SAFE_LOADING, device, load_config, load_to_train, load_tokenizer, prepare_torch
 
 if TYPE_CHECKING:
     from p2m.rows import Row
@@ -32,7 +32,7 @@ class Writer:
         config = load_config(base)
         self.base = Path(base)
         self.is_seq2seq = bool(getattr(config, "is_encoder_decoder", False))
-        self.model: Any = load_model(base, "AutoModelForSeq2SeqLM" if self.is_seq2seq else "AutoModelForCausalLM")
+        self.model: Any = load_to_train(base, "AutoModelForSeq2SeqLM" if self.is_seq2seq else "AutoModelForCausalLM")
         self.model.to(device())
         self.tokenizer = load_tokenizer(base)
         positions = getattr(config, "max_position_embeddings", None) or LONGEST_PROMPT + LONGEST_ANSWER
