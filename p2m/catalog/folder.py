@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -133,26 +134,24 @@ class FolderCatalog:
     def _files(self, dataset: str) -> dict[str, list[Path]]:
         """Split -> checked data files. Raises ``Refused``, or ``BadInput`` where there are none."""
         folder, card = self._folder(dataset), self.card(dataset)
-        found: dict[str, list[Path]] = {}
-        if card.data_files:
-            for split, patterns in card.data_files.items():
-                for pattern in patterns:
-                    safety.check_pattern(dataset, pattern)
-                found[split] = sorted({f for pattern in patterns for f in folder.glob(pattern) if not f.is_dir()})
-                if not found[split]:
-                    raise BadInput(f"{dataset}: split {split} has no file {' or '.join(patterns)[:120]}")
-        else:
-            found = _guessed(folder)
-        if not found:
-            raise BadInput(f"{dataset} has no data file; read are {', '.join(safety.READABLE)}", where=str(folder))
+        named = layout.split_files(dataset, card, _names(dataset, folder))
+        found = {split: [folder / name for name in names] for split, names in named.items()}
         checked = {s: [safety.check_data_file(dataset, folder, f) for f in fs] for s, fs in found.items()}
         total = sum(f.stat().st_size for fs in checked.values() for f in fs)
         safety.check_size(dataset, max(total, card.declared_bytes), self.settings)
         return checked
 
 
-def _guessed(folder: Path) -> dict[str, list[Path]]:
-    """Splits by the words of file names, in the folder and in its ``data``."""
-    files = [f for d in (folder, folder / "data") if d.is_dir() for f in sorted(d.iterdir()) if not f.is_dir()]
-    found = layout.guess([f.relative_to(folder).as_posix() for f in files])
-    return {split: [folder / name for name in names] for split, names in found.items()}
+def _names(dataset: str, folder: Path) -> list[str]:
+    """The paths of all that is no folder under ``folder``. Links to folders are not followed. Raises ``Refused`` for
+    one that leaves it."""
+    found: list[str] = []
+    for place, folders, names in os.walk(folder):
+        for name in folders:
+            at = Path(place) / name
+            if at.is_symlink() and not at.resolve().is_relative_to(folder.resolve()):
+                raise safety.Refused("symlink", f"{dataset}: {name} is a link that leaves the dataset's folder")
+        found += [(Path(place) / name).relative_to(folder).as_posix() for name in names]
+        if len(found) > safety.MOST_FILES:
+            break  # split_files says so
+    return sorted(found)

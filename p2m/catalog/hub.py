@@ -11,6 +11,7 @@ from typing import Any
 
 from p2m.catalog import hub_search, layout, readers, safety
 from p2m.catalog.base import Card, Embed, Hit
+from p2m.catalog.bounds import kept
 from p2m.catalog.cards import CARD_BYTES, SUMMARY_CHARS, card_of, dataset_card
 from p2m.catalog.hub_models import HubModels
 from p2m.catalog.hubclient import HubClient, HubError, RepoInfo
@@ -184,8 +185,8 @@ class HubCatalog:
     def _peek(self, file: HubFile) -> list[dict[str, Any]]:
         """Rows to judge a file by: all of a small one, else the first of it, and of JSON lines some from further on."""
         if file.size <= WHOLE_BYTES:
-            return list(islice(readers.read(self._source(file), self.settings), 10 * PEEK_ROWS))
-        rows = list(islice(readers.read(file, self.settings), PEEK_ROWS))
+            return self._first(self._source(file), 10 * PEEK_ROWS)
+        rows = self._first(file, PEEK_ROWS)
         if safety.format_of(file.name) != ".jsonl" or file.name.lower().endswith(safety.PACKED):
             return rows
         for spot in range(1, SPOTS):
@@ -196,7 +197,10 @@ class HubCatalog:
         with HubFile(file.client, file.kind, file.repo, file.sha, file.path, file.size, start).open() as handle:
             start += len(handle.readline(self.settings.max_row_bytes))
         whole = HubFile(file.client, file.kind, file.repo, file.sha, file.path, file.size, start)
-        return list(islice(readers.read(whole, self.settings), PEEK_ROWS // SPOTS))
+        return self._first(whole, PEEK_ROWS // SPOTS)
+
+    def _first(self, file: readers.File, most: int) -> list[dict[str, Any]]:
+        return list(kept(islice(readers.read(file, self.settings), most), str(file)))
 
     def _source(self, file: HubFile) -> readers.File:
         if file.size > WHOLE_BYTES:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from p2m.catalog.hubguard import guard, listing
 from p2m.catalog.safety import Refused
 from p2m.errors import BadInput, P2MError, ProviderError
 
@@ -72,13 +73,14 @@ class HubClient:
 
         self.endpoint = (endpoint or os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
         self.token: str | Literal[False] = os.environ.get("HF_TOKEN") or (get_token() if use_login else None) or False
+        guard(self.endpoint)
         self.api = HfApi(endpoint=self.endpoint, token=self.token)
         self._answered = False
 
     def datasets(self, *, search: str | None = None, tags: Sequence[str] = (), limit: int) -> list[RepoInfo]:
         """Datasets whose id contains ``search`` and that have all ``tags``, most downloaded first."""
         asked: dict[str, Any] = {"search": search, "filter": list(tags) or None, "expand": list(DATASET_FIELDS)}
-        return self._list(lambda: self.api.list_datasets(sort="downloads", limit=limit, **asked))
+        return self._list(lambda: self.api.list_datasets(sort="downloads", limit=limit, **asked), limit)
 
     def models(
         self, *, search: str | None = None, pipeline: str | None = None, tags: Sequence[str] = (), limit: int
@@ -86,7 +88,8 @@ class HubClient:
         """Models likewise; ``pipeline`` is the Hub's name of what they are for."""
         asked: dict[str, Any] = {"search": search, "filter": list(tags) or None, "pipeline_tag": pipeline}
         return self._list(
-            lambda: self.api.list_models(sort="downloads", limit=limit, expand=list(MODEL_FIELDS), **asked)  # type: ignore[arg-type]
+            lambda: self.api.list_models(sort="downloads", limit=limit, expand=list(MODEL_FIELDS), **asked),  # type: ignore[arg-type]
+            limit,
         )
 
     def full_text(self, query: str, limit: int) -> list[str]:
@@ -158,9 +161,9 @@ class HubClient:
 
         return Path(self._again(fetch, f"the model {model}"))
 
-    def _list(self, ask: Callable[[], Iterable[Any]]) -> list[RepoInfo]:
+    def _list(self, ask: Callable[[], Iterable[Any]], limit: int) -> list[RepoInfo]:
         self._reach()
-        with explained(self.endpoint, "its listing"):
+        with explained(self.endpoint, "its listing"), listing(limit):
             return [repo_info(found) for found in ask()]
 
     def _reach(self) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from p2m.catalog.base import Catalog
+from p2m.catalog.bounds import kept
 from p2m.catalog.template import Template, parse_template
 from p2m.data.labelled import map_label
 from p2m.data.structured import shape_of
@@ -18,6 +19,7 @@ from p2m.rows import Row
 
 MAX_INPUT_CHARS = 2000
 MAX_ROWS_READ = 200_000
+MAX_BYTES_READ = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ def parse_filter(text: str) -> tuple[str, str]:
 
 
 def map_rows(catalog: Catalog, dataset: str, split: str, recipe: Recipe) -> Mapped:
-    """The rows of a split as the task's, at most ``MAX_ROWS_READ`` read, in their order. ``Row.meta`` says where each
-    is from: dataset, revision, split, row (from 0), and what was done to it.
+    """The rows of a split as the task's, in their order: at most ``MAX_ROWS_READ``, and ``MAX_BYTES_READ`` of them, are
+    read. ``Row.meta`` says where each is from: dataset, revision, split, row (from 0), and what was done to it.
 
     Raises ``BadInput`` where a column of the recipe is not in the data, and what the catalogue raises.
     """
@@ -63,7 +65,7 @@ def map_rows(catalog: Catalog, dataset: str, split: str, recipe: Recipe) -> Mapp
     template: Template | None = None
     revision = catalog.revision(dataset)
     needed = {recipe.input_column, recipe.output_column} | ({recipe.where[0]} if recipe.where else set())
-    for number, record in enumerate(catalog.rows(dataset, split, MAX_ROWS_READ)):
+    for number, record in enumerate(kept(catalog.rows(dataset, split, MAX_ROWS_READ), dataset, MAX_BYTES_READ)):
         if number == 0 and (missing := needed - record.keys()):
             raise BadInput(
                 f"{dataset} has no column {', '.join(sorted(missing))} in {split}",

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from p2m.catalog.base import Catalog
+from p2m.catalog.bounds import MOST_COLUMNS, kept
 from p2m.catalog.labels import normalise
+from p2m.catalog.safety import Refused
 from p2m.data import names
 
 ROWS_READ = 50_000  # a split sorted by label shows all its labels only at its end
@@ -64,8 +66,11 @@ def profile(catalog: Catalog, dataset: str, sample: Sequence[dict[str, Any]] | N
     """
     card, splits = catalog.card(dataset), catalog.splits(dataset)
     split = "train" if "train" in splits else next(iter(splits))
-    rows = list(catalog.rows(dataset, split, ROWS_READ) if sample is None else sample)
-    columns = tuple(_column(name, [r.get(name) for r in rows]) for name in dict.fromkeys(k for r in rows for k in r))
+    rows = list(kept(catalog.rows(dataset, split, ROWS_READ), dataset) if sample is None else sample)
+    named = dict.fromkeys(k for r in rows for k in r)
+    if len(named) > MOST_COLUMNS:
+        raise Refused("shape", f"{dataset} has {len(named):,} columns over its rows; {MOST_COLUMNS:,} are read")
+    columns = tuple(_column(name, [r.get(name) for r in rows]) for name in named)
     texts = _text_columns(columns, len(rows))
     first = texts[0] if texts else None
     return Profile(

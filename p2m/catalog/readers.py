@@ -5,17 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from p2m.catalog import parquet
+from p2m.catalog.bounds import row_bytes
 from p2m.catalog.safety import Settings, format_of
 from p2m.catalog.unpack import unpacked
 from p2m.errors import BadInput
 
-JSON_ARRAY_BYTES = 64_000_000  # a JSON array is parsed whole
+JSON_ARRAY_BYTES = 64_000_000  # the text of a JSON array is kept whole; its rows are parsed one by one
+_GAP = re.compile(r"[ \t\r\n]*")
 
 
 class Remote(Protocol):
@@ -39,7 +42,10 @@ def read(file: File, settings: Settings) -> Iterator[dict[str, Any]]:
     where = str(file)
     try:
         with _open(file) as packed, unpacked(packed, file.name, settings.max_unpacked_bytes) as handle:
-            yield from _READERS[format_of(file.name)](handle, where, settings.max_row_bytes)
+            if format_of(file.name) == ".parquet":
+                yield from parquet.rows(handle, where, settings.max_row_bytes, settings.max_unpacked_bytes)
+            else:
+                yield from _READERS[format_of(file.name)](handle, where, settings.max_row_bytes)
     except UnicodeDecodeError as error:
         raise BadInput(f"not UTF-8: {error.reason}", where=where) from error
     except (OSError, EOFError, zlib.error) as error:
@@ -51,7 +57,7 @@ def count(file: File, settings: Settings) -> int:
     kind = format_of(file.name)
     if kind == ".parquet":
         with _open(file) as handle:
-            return parquet.count(handle, str(file))
+            return parquet.count(handle, str(file), settings.max_unpacked_bytes)
     if kind in (".jsonl", ".txt"):
         with _open(file) as packed, unpacked(packed, file.name, settings.max_unpacked_bytes) as handle:
             return sum(1 for line in handle if line.strip())
@@ -90,19 +96,29 @@ def _json(handle: BinaryIO, where: str, max_row_bytes: int) -> Iterator[dict[str
     data = buffered.read(JSON_ARRAY_BYTES + 1)
     if len(data) > JSON_ARRAY_BYTES:
         raise BadInput(f"a JSON array over {JSON_ARRAY_BYTES // 1_000_000} MB; use JSON lines", where=where)
-    try:
-        rows = json.loads(data.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"not JSON: {error}", where=where) from error
-    for number, row in enumerate(rows, 1):
+    text, at, number = data.decode("utf-8-sig"), 0, 0
+    decoder = json.JSONDecoder()
+    at = _GAP.match(text).end() + 1  # type: ignore[union-attr]
+    while not text.startswith("]", at := _GAP.match(text, at).end()):  # type: ignore[union-attr]
+        number += 1
+        try:
+            row, end = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError) as error:
+            raise BadInput(f"not JSON: {error}", where=where, fix=f"Look at row {number}") from error
+        if end - at > max_row_bytes:
+            raise BadInput(f"row {number} is longer than {max_row_bytes} bytes", where=where)
         yield _object(row, where, number)
+        at = _GAP.match(text, end).end()  # type: ignore[union-attr]
+        if text.startswith(",", at):
+            at += 1
+        elif not text.startswith("]", at):
+            raise BadInput("not JSON: no ',' or ']' after a row", where=where, fix=f"Look at row {number}")
 
 
 def _object(row: Any, where: str, number: int) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise BadInput(f"a row is {type(row).__name__}, not an object", where=where, line=number)
+    row_bytes(row, where, number)
     return row
 
 
@@ -111,15 +127,21 @@ def _separated(delimiter: str) -> Callable[[BinaryIO, str, int], Iterator[dict[s
         csv.field_size_limit(max_row_bytes)
         text = io.TextIOWrapper(handle, encoding="utf-8-sig", newline="")
 
+        open_row = 0  # characters since the last row was given: a quoted field may go over many lines
+
         def lines() -> Iterator[str]:
+            nonlocal open_row
             while line := text.readline(max_row_bytes + 1):
-                if len(line) > max_row_bytes:
+                open_row += len(line)
+                if open_row > max_row_bytes:
                     raise BadInput(f"a row is longer than {max_row_bytes} bytes", where=where, line=reader.line_num)
                 yield line
 
         reader = csv.DictReader(lines(), delimiter=delimiter, strict=True)
         try:
             for row in reader:
+                open_row = 0
+                row_bytes(row, where, reader.line_num)
                 if None in row or None in row.values():
                     problem = "more or fewer fields than the header has columns"
                     raise BadInput(problem, where=where, line=reader.line_num)
@@ -141,5 +163,4 @@ _READERS: dict[str, Callable[[BinaryIO, str, int], Iterator[dict[str, Any]]]] = 
     ".csv": _separated(","),
     ".tsv": _separated("\t"),
     ".txt": _text,
-    ".parquet": parquet.rows,
 }

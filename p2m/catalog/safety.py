@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -14,6 +14,7 @@ READABLE = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt")
 PACKED = ".gz"
 UNPACKS_TO = 4
 """A compressed file may unpack to this many times ``Settings.max_bytes``."""
+MOST_FILES, MOST_PATTERNS, MOST_PATTERN_CHARS = 20_000, 500, 500
 _URL = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]*:")
 _GLOB = re.compile(r"[*?\[]")
 
@@ -38,7 +39,7 @@ class Settings:
 
 class Refused(P2MError):
     """A dataset or model breaks a safety rule. ``rule`` is one of: id, script, gated, license, data_files, extension,
-    symlink, size, unpacked, pickle, remote_code."""
+    symlink, size, unpacked, shape, host, pages, pickle, remote_code."""
 
     def __init__(self, rule: str, message: str) -> None:
         self.rule = rule
@@ -88,8 +89,19 @@ def check_model_files(name: str, files: Iterable[str], config: Mapping[str, obje
         raise Refused("remote_code", f"{name} needs its own code to be run (auto_map)")
 
 
+def check_listing(dataset: str, files: int, declared: Mapping[str, Sequence[str]]) -> None:
+    """Refuse a repository of so many files, or a card that declares so many, that looking through them has no end."""
+    patterns = sum(len(names) for names in declared.values())
+    if files > MOST_FILES:
+        raise Refused("data_files", f"{dataset} has {files:,} files; {MOST_FILES:,} are looked through")
+    if patterns > MOST_PATTERNS:
+        raise Refused("data_files", f"{dataset} declares {patterns:,} data files; {MOST_PATTERNS:,} are looked for")
+
+
 def check_pattern(dataset: str, pattern: str) -> None:
     """Refuse a declared data file that is absolute, a URL, climbs out of the repository, or is no plain data."""
+    if len(pattern) > MOST_PATTERN_CHARS:
+        raise Refused("data_files", f"{dataset} declares a name of {len(pattern):,} characters, {pattern[:60]!r}…")
     path = PurePosixPath(pattern.replace("\\", "/"))
     if (
         _URL.match(pattern)

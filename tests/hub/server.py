@@ -33,6 +33,7 @@ class Fault:
     times: int
     method: str
     headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b'{"error": "scripted"}'
 
 
 class LoopbackHub:
@@ -62,10 +63,12 @@ class LoopbackHub:
     def about(self, kind: Kind, repo_id: str) -> About:
         return self.tree.about(kind, repo_id)
 
-    def fail(self, part: str, status: int, times: int = 1, method: str = "", **headers: str) -> None:
+    def fail(
+        self, part: str, status: int, times: int = 1, method: str = "", body: bytes = Fault.body, **headers: str
+    ) -> None:
         """Script a fault. ``headers`` in Python spelling: ``Retry_After="0"``."""
         named = {k.replace("_", "-"): v for k, v in headers.items()}
-        self._faults.append(Fault(part, status, times, method, named))
+        self._faults.append(Fault(part, status, times, method, named, body))
 
     def heal(self) -> None:
         self._faults.clear()
@@ -106,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0)) or self._chunks()
         self.hub.requests.append((self.command, unquote(self.path)))
         if fault := self.hub.fault(self.command, unquote(self.path)):
-            self._send(fault.status, b'{"error": "scripted"}', {"Content-Type": "application/json", **fault.headers})
+            self._send(fault.status, fault.body, {"Content-Type": "application/json", **fault.headers})
             return
         try:
             handle(unquote(urlsplit(self.path).path), parse_qs(urlsplit(self.path).query))

@@ -1,4 +1,5 @@
-"""A whole run through the loopback hub: it finds, judges, imports, gets its base, trains; then it is pushed."""
+"""A whole run through the loopback hub: it finds, judges, imports, gets its base, trains; then it is pushed, and
+``transformers`` loads what was pushed."""
 
 from __future__ import annotations
 
@@ -88,6 +89,9 @@ def test_find_judge_import_train_push(hub: LoopbackHub, teacher: FakeLLM, minilm
     best = state.workspace.best
     assert best is not None and best.base == "tiny/encoder" and state.delivery is not None
     assert state.generated == 0
+    worth = state.workspace.datasets[0].worth
+    assert worth is not None and worth["verdict"] in ("helps", "better than chance") and worth["n"] >= 20
+    assert f"stays, {worth['verdict']}: a quick head has accuracy" in " ".join(done.stdout.split())
 
     done = p2m("push", run, "me/question-kinds", "--dataset", env=env)
     assert done.returncode == 0, done.stderr
@@ -106,3 +110,22 @@ def test_find_judge_import_train_push(hub: LoopbackHub, teacher: FakeLLM, minilm
     )
     everything = b"".join(f.read_bytes() for r in (repo, data) for f in r.files().values())
     assert env["HF_TOKEN"].encode() not in everything and b"ToolFinished" not in everything
+    the_pushed_model_answers_as_here(run, env, data.files())
+
+
+def the_pushed_model_answers_as_here(run: Path, env: dict[str, str], pushed_rows: dict[str, Path]) -> None:
+    """The plain clients, with a cache of their own and no token, get from the Hub what p2m has on its disk."""
+    texts = [text for label in script.LABELS for text in script.write(label, 2, f"new {label}")]
+    asked = run.with_name("asked.txt")
+    asked.write_text("\n".join(texts))
+    done = p2m("predict", run, "--file", asked, env=env)
+    assert done.returncode == 0, done.stderr
+    here = [json.loads(line) for line in done.stdout.splitlines()]
+    stranger = {k: v for k, v in env.items() if k != "HF_TOKEN"} | {"HF_HOME": f"{env['HF_HOME']}-stranger"}
+    command = [sys.executable, "-m", "tests.hub.child_pushed", "me/question-kinds", *texts]
+    done = subprocess.run(command, env=stranger, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    there = json.loads(done.stdout.splitlines()[-1])
+    assert [a["label"] for a in there["answers"]] == [p["prediction"] for p in here]
+    assert [a["score"] for a in there["answers"]] == pytest.approx([p["probability"] for p in here], abs=1e-4)
+    assert there["rows"] == sum(len(f.read_text().splitlines()) for p, f in pushed_rows.items() if p.endswith(".jsonl"))

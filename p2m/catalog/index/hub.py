@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from p2m.catalog.hubclient import DEFAULT_ENDPOINT, RepoInfo, repo_info
+from p2m.catalog.hubguard import guard, listing
 from p2m.catalog.index.card import KINDS, CardKind, IndexCard
 from p2m.catalog.index.sources import card_from_readme
 from p2m.errors import ProviderError
@@ -63,11 +64,13 @@ def list_hub(kind: CardKind, limit: int, *, endpoint: str | None = None) -> Iter
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     source = source_of(endpoint)
+    guard(_address(endpoint))
     api = HfApi(endpoint=_address(endpoint))
     listed: Any = api.list_datasets if kind == "dataset" else api.list_models
     try:
-        for info in listed(sort="downloads", limit=limit, expand=_EXPAND[kind]):
-            yield listed_card(kind, repo_info(info), source)
+        with listing(limit):
+            for info in listed(sort="downloads", limit=limit, expand=_EXPAND[kind]):
+                yield listed_card(kind, repo_info(info), source)
     except OfflineModeIsEnabled as error:
         raise ProviderError("the Hub is switched off here (HF_HUB_OFFLINE). Unset it, or sync --folder DIR") from error
     except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
