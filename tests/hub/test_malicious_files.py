@@ -127,7 +127,7 @@ BOMBS: dict[str, tuple[Prepare, str]] = {
         r"shape rule.*train\.csv:2 has over 1,000 columns",
     ),
     "csv of one row over many lines": (
-        text("text,label\n" + ('"' + ("x" * 299 + "\n") * 2000 + '",' + '"' + ("y" * 299 + "\n") * 2000 + '"'), "train.csv"),
+        text('text,label\n"' + ("x" * 299 + "\n") * 2000 + '","' + ("y" * 299 + "\n") * 2000 + '"', "train.csv"),
         r"train\.csv:\d+: a row is longer than 1000000 bytes",
     ),
     "gzip in a gzip": (packed(gzip.compress(b"\0" * 50_000_000)), "not UTF-8"),
