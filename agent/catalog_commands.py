@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -34,16 +35,18 @@ def catalog(args: argparse.Namespace) -> int:
 def sync_catalog(args: argparse.Namespace) -> int:
     """Returns 0, or 130 after Ctrl-C, which keeps what was done."""
     from agent.session import quiet_libraries
-    from p2m.catalog.embedding import bulk_embed
-    from p2m.train.embed import DEFAULT_BASE
+    from p2m.catalog.card_embedding import named
 
     quiet_libraries()
     source = _source(args)
     store = Store(_path(args))
-    embed = bulk_embed()
+    by = named(args.embedding, store.fact("model"))
+    if by.problem:
+        fix = "Sync with --embedding FOLDER, or back to --embedding all-minilm-l6-v2"
+        raise BadInput(by.problem, where=str(store.path), fix=fix)
     try:
         with _shown(sys.stderr) as show:
-            report = sync(store, source, embed=embed, model=DEFAULT_BASE, progress=show)
+            report = sync(store, source, embed=by.cards, model=by.model, progress=show)
     except KeyboardInterrupt:
         left = store.count_without_vector()
         print(
@@ -52,7 +55,7 @@ def sync_catalog(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return EXIT_INTERRUPTED
-    _print_report(report, store, embedder=embed is not None)
+    _print_report(report, store, embedder=by.cards is not None)
     store.close()
     return 0
 
@@ -69,12 +72,16 @@ def _path(args: argparse.Namespace) -> Path:
 
 def _print_report(report: Report, store: Store, *, embedder: bool) -> None:
     new, changed, same = (report.changes[name] for name in ("new", "changed", "same"))
+    if not new + changed + same and not report.skipped:
+        print("there is no card in it", file=sys.stderr)
     print(f"{new + changed + same:,} cards read: {new:,} new, {changed:,} changed, {same:,} as before")
     for name, reason in list(report.skipped.items())[:SKIPPED_SHOWN]:
         print(f"  {clean(name, 80)}: {clean(reason)}", file=sys.stderr)
     if len(report.skipped) > SKIPPED_SHOWN:
         print(f"  and {len(report.skipped) - SKIPPED_SHOWN:,} more that could not be read whole", file=sys.stderr)
-    print(f"{report.embedded:,} embedded" + (f", {report.not_embedded:,} are not" if report.not_embedded else ""))
+    model = str(store.fact("model"))
+    by = f" by {model.rpartition('@')[0]}" if "@" in model else ""
+    print(f"{report.embedded:,} embedded{by}" + (f", {report.not_embedded:,} are not" if report.not_embedded else ""))
     if not embedder:
         print("search goes by words alone until the embedder is here: p2m pull all-minilm-l6-v2, then sync again")
     datasets, models = store.count("dataset"), store.count("model")
@@ -83,14 +90,17 @@ def _print_report(report: Report, store: Store, *, embedder: bool) -> None:
 
 def search_catalog(args: argparse.Namespace) -> int:
     from agent.session import quiet_libraries
-    from p2m.catalog.embedding import default_embed
+    from p2m.catalog.card_embedding import known
     from p2m.catalog.index.search import CatalogIndex
 
     quiet_libraries()
     if args.limit < 1:
         raise BadInput("--limit must be at least 1", where="p2m catalog search")
     store = Store(_path(args), create=False)
-    index = CatalogIndex(store, default_embed())
+    by = known(store.fact("model"))
+    if by.problem:
+        print(f"by words alone: {by.problem}", file=sys.stderr)
+    index = CatalogIndex(store, by.queries)
     found = index.search(
         args.query,
         kind=args.kind,
@@ -103,7 +113,7 @@ def search_catalog(args: argparse.Namespace) -> int:
         for hit in found:
             print(json.dumps(_as_dict(hit), ensure_ascii=False))
         return 0
-    if index.vectors is None:
+    if index.vectors is None and not by.problem:
         print("by words alone: no card is embedded, or the embedder is not here (p2m pull)", file=sys.stderr)
     _print_found(found, sys.stdout)
     return 0
@@ -138,13 +148,24 @@ def _print_found(found: list[Found], stream: TextIO) -> None:
         license_ = f" · {clean(card.license, 40)}" if card.license else ""
         title = f" · {clean(card.title, 80)}" if card.title and card.title != card.id else ""
         print(f"{number:>2}. {clean(card.id, 100)} ({card.kind}{license_}){title}", file=stream)
-        print(f"    {hit.score:.2f}: {clean(hit.why)}", file=stream)
+        print(f"    {hit.score:.2f}: {clean(hit.why)}; seen {_ago(hit.seen)}", file=stream)
         if card.body:
             print(f"    {clean(card.body, 160)}", file=stream)
     if dropped := [f for f in found if not f.kept]:
         print("left out:", file=stream)
         for hit in dropped:
             print(f"    {clean(hit.card.id, 100)} ({hit.card.kind}): {clean(hit.why, 120)}", file=stream)
+
+
+def _ago(day: str) -> str:
+    """A day in YYYY-MM-DD as how long ago it was."""
+    try:
+        days = (datetime.now(UTC).date() - date.fromisoformat(day)).days
+    except ValueError:
+        return day
+    if days < 1:
+        return "today"
+    return f"{days} day{'s' * (days > 1)} ago" if days < 60 else f"{days // 30} months ago"
 
 
 @contextmanager

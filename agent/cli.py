@@ -258,7 +258,7 @@ def _catalog(parser: argparse.ArgumentParser) -> None:
         "sync",
         "read cards into the catalogue; what is there already is not read or embedded again",
         "examples:\n  p2m catalog sync --hub --limit 20000\n  p2m catalog sync --folder ../shared/hub\n"
-        "  p2m catalog sync --jsonl cards.jsonl.gz\n\n"
+        "  p2m catalog sync --jsonl cards.jsonl.gz --embedding models/bge-base-en-v1.5\n\n"
         'a line of FILE is {"id": ..., "contents": ...} or {"id": ..., "card": README} with, where known, title,\n'
         "downloads, size_bytes, license, language, task_categories. Ctrl-C loses nothing: run it again to go on.",
     )
@@ -268,6 +268,12 @@ def _catalog(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--jsonl", metavar="FILE", help="cards as .jsonl or .json, also with .gz")
     sync.add_argument(
         "--limit", type=int, default=50_000, metavar="N", help="with --hub: of each kind (default: 50000)"
+    )
+    sync.add_argument(
+        "--embedding",
+        metavar="MODEL",
+        help="embed the cards with this sentence encoder from now on: a folder with safetensors, a name under "
+        "$P2M_MODELS or on the Hub (default: what the catalogue has, at first all-minilm-l6-v2)",
     )
     search = verb(
         "search",

@@ -49,11 +49,13 @@ def open_catalog(text: str | None, rules: DataRules | None = None) -> Catalog | 
     not asked anything yet. Raises ``BadInput`` where it is none."""
     if text is None:
         return None
-    from p2m.catalog.embedding import bulk_embed, default_embed
+    from p2m.catalog.card_embedding import known
+    from p2m.catalog.embedding import default_embed
     from p2m.catalog.index.seen import Seen
-    from p2m.train.embed import DEFAULT_BASE
+    from p2m.catalog.index.store import remembered_model
 
-    seen = Seen(paths.catalog_index(), default_embed(), bulk_embed(), model=DEFAULT_BASE)
+    by = known(remembered_model(paths.catalog_index()))
+    seen = Seen(paths.catalog_index(), by.queries, by.cards, model=by.model)
     settings = (rules or DataRules()).safety()
     if text == "hub":
         from p2m.catalog.hub import HubCatalog

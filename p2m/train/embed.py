@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from p2m.train.batching import token_batches
 from p2m.train.runtime import autocast, load_model, load_tokenizer, prepare_torch
@@ -14,6 +14,7 @@ from p2m.train.runtime import autocast, load_model, load_tokenizer, prepare_torc
 if TYPE_CHECKING:
     import numpy as np
 
+Pooling = Literal["mean", "cls"]
 DEFAULT_BASE = "all-minilm-l6-v2"
 MAX_TOKENS = 256  # what all-MiniLM-L6-v2 was trained with (its sentence_bert_config.json and card)
 BATCH_TOKENS = 4096
@@ -22,10 +23,12 @@ FEW_TOKENS = 256
 
 
 class Embedder:
-    """An encoder folder as a function from texts to vectors. Loads on first use; remembers what it embedded."""
+    """An encoder folder as a function from texts to vectors. Loads on first use; remembers what it embedded.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = Path(folder)
+    ``pooling`` is the mean over the tokens or the first token's state ("cls"), as the encoder was trained."""
+
+    def __init__(self, folder: Path, *, pooling: Pooling = "mean", max_tokens: int = MAX_TOKENS) -> None:
+        self.folder, self.pooling, self.max_tokens = Path(folder), pooling, max_tokens
         self._loaded: tuple[Any, Any] | None = None
         self._known: dict[str, np.ndarray] = {}
 
@@ -40,7 +43,7 @@ class Embedder:
         """Embed ``texts``: float32 of shape (n, hidden size), rows of unit length, in the order given.
 
         Mean of the last hidden states over the tokens, then L2-normalised (Reimers and Gurevych 2019,
-        "Sentence-BERT"). Texts beyond 256 tokens are cut.
+        "Sentence-BERT"). Texts beyond ``max_tokens`` are cut.
         """
         import numpy as np
 
@@ -63,7 +66,7 @@ class Embedder:
         import torch
 
         model, tokenizer = self._model_and_tokenizer()
-        ids = tokenizer(list(texts), truncation=True, max_length=MAX_TOKENS)["input_ids"]
+        ids = tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
         out = np.empty((len(texts), model.config.hidden_size), dtype=np.float32)
         few = sum(map(len, ids)) <= FEW_TOKENS
         with torch.inference_mode(), nullcontext() if few else autocast():
@@ -71,8 +74,8 @@ class Embedder:
                 padded = tokenizer.pad({"input_ids": [ids[i] for i in batch]}, return_tensors="pt")
                 hidden = model(**padded).last_hidden_state.float()
                 mask = padded["attention_mask"].unsqueeze(-1).float()
-                mean = (hidden * mask).sum(1) / mask.sum(1)
-                out[batch] = torch.nn.functional.normalize(mean, dim=-1).numpy()
+                pooled = hidden[:, 0] if self.pooling == "cls" else (hidden * mask).sum(1) / mask.sum(1)
+                out[batch] = torch.nn.functional.normalize(pooled, dim=-1).numpy()
         return out
 
 

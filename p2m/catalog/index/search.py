@@ -21,12 +21,15 @@ from p2m.catalog.index.facets import Facets
 from p2m.catalog.index.store import Store
 from p2m.catalog.index.words import Words, terms
 from p2m.errors import BadInput
+from p2m.train.embed import DEFAULT_BASE
 
 if TYPE_CHECKING:
     import numpy as np
 
 ENOUGH_USED = 0.1
 """The share of cards whose use is known from which on it counts in full."""
+USUAL_MEAN, USUAL_SPREAD = 0.1, 0.1
+"""Of the pack's cosines between a query and all cards."""
 NEARLY = 2
 """A card that a filter dropped is shown where it would have been among the first, so often the limit."""
 
@@ -66,6 +69,7 @@ class CatalogIndex:
         import numpy as np
 
         self.store, self.embed = store, embed
+        self.embedded: np.ndarray = np.zeros(0, dtype=np.int64)
         rows = store.db.execute(
             "SELECT rowid, kind, tasks, languages, license, downloads, mentions, names FROM cards ORDER BY rowid"
         ).fetchall()
@@ -92,7 +96,8 @@ class CatalogIndex:
             return None
         packed = np.frombuffer(b"".join(v for _, v in found), dtype="<f2").reshape(len(found), -1)
         vectors = np.zeros((len(self.rowids), packed.shape[1]), dtype=np.float32)
-        vectors[np.searchsorted(self.rowids, [r for r, _ in found])] = packed
+        self.embedded = np.searchsorted(self.rowids, [r for r, _ in found])
+        vectors[self.embedded] = packed
         return vectors
 
     def search(
@@ -150,7 +155,13 @@ class CatalogIndex:
     def _meaning(self, queries: list[str]) -> np.ndarray | None:
         if self.embed is None or self.vectors is None:
             return None
-        return self.vectors @ self.embed(queries).mean(axis=0)
+        near = self.vectors @ self.embed(queries).mean(axis=0)
+        if self.store.fact("model") in (None, DEFAULT_BASE):
+            return near
+        # The weights are for the pack's cosines; those of some models all lie between 0.7 and 0.9.
+        told = near[self.embedded]
+        near[self.embedded] = USUAL_MEAN + max(1.0, USUAL_SPREAD / max(float(told.std()), 1e-6)) * (told - told.mean())
+        return near
 
     def _words(self, queries: list[str]) -> np.ndarray:
         """The mean over the queries of each card's share of the highest BM25 there could be."""

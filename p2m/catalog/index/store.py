@@ -152,6 +152,17 @@ class Store:
         sql = f"SELECT rowid, last_seen, {_COLUMNS} FROM cards WHERE rowid IN ({marks})"
         return {row[0]: (_card(row[2:]), row[1]) for row in self.db.execute(sql, list(rowids))}
 
+    def embed_with(self, model: str) -> None:
+        """From here on the cards are embedded by ``model``. Those embedded by another will need a new embedding; the
+        old ones stay, for the case that the model is changed back."""
+        if self.fact("model") == model:
+            return
+        with self.writing():
+            rows = self.db.execute(f"SELECT rowid, {_COLUMNS} FROM cards").fetchall()
+            keys = [(_card(row[1:]).text_key(model), row[0]) for row in rows]
+            self.db.executemany("UPDATE cards SET text_key = ? WHERE rowid = ?", keys)
+            self.put_fact("model", model)
+
     def keys_without_vector(self) -> list[str]:
         """The keys of the texts to embed, those of the most downloaded cards first."""
         sql = (
@@ -189,6 +200,21 @@ class Store:
 
     def put_fact(self, name: str, value: Any) -> None:
         self.db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(value)))
+
+
+def remembered_model(path: Path) -> str | None:
+    """What the catalogue at ``path`` was embedded with; None where there is none, or it cannot be read."""
+    try:
+        store = Store(path, create=False)
+    except (BadInput, sqlite3.Error, OSError):
+        return None
+    try:
+        said = store.fact("model")
+    except sqlite3.Error:
+        return None
+    finally:
+        store.close()
+    return said if isinstance(said, str) else None
 
 
 def _statements(script: str) -> Iterator[str]:

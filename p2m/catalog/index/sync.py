@@ -50,16 +50,16 @@ def sync(
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> Report:
     """Bring ``store`` up to date with ``source``. ``embed`` None leaves the new cards without meaning, to be embedded
-    by a later sync; ``model`` names the embedding model.
+    by a later sync; ``model`` names the embedding model: where it is another than before, all cards are embedded again.
 
     Raises what reading ``source`` raises; what was read before that is kept.
     """
     report = Report()
+    store.embed_with(model)
     _read(store, source, model, report, progress)
     report.skipped = dict(source.skipped)
     if report.changes["new"] or report.changes["changed"] or store.fact("mentions_of") != store.count():
         _mentions(store, progress)
-    store.put_fact("model", model)
     if embed:
         _embed(store, embed, report, progress)
     report.not_embedded = store.count_without_vector()
@@ -88,6 +88,8 @@ def _read(store: Store, source: CardSource, model: str, report: Report, progress
 
 def _mentions(store: Store, progress: Callable[[Progress], None]) -> None:
     total = store.count()
+    if not total:
+        return
     progress(Progress("mentions", 0, total))
     rows = store.db.execute("SELECT rowid, id, title || ' . ' || body FROM cards").fetchall()
     found = count_mentions(rows)
