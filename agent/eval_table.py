@@ -14,6 +14,7 @@ from p2m.evaluate.errors import Fault
 from p2m.evaluate.intervals import Estimate
 from p2m.evaluate.metrics import LabelScore, confusions
 from p2m.evaluate.slices import Slice, slices
+from p2m.outputs import parse_labels
 from p2m.task.spec import TaskSpec
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ TOP_CONFUSIONS = 15
 @dataclass(frozen=True)
 class Evaluation:
     """``estimates``: the task's metric first, then the others of its kind. ``confusions`` holds
-    (gold, predicted, count) of every pair that occurs; ``truncated`` counts texts longer than the model reads.
+    (gold, predicted, count) of every pair that occurs; ``truncated`` counts texts longer than the model reads,
+    ``unfinished`` written answers that the limit on their length cut.
     ``used_for`` says what the run itself did with this file, empty where it never saw it. ``ece`` is the expected
     calibration error of the answers' probabilities, None where there are none. ``faults`` is what is wrong with answers
     that are no labels; ``counted`` is what faults and supports count, ``highlights`` says in a
@@ -40,6 +42,7 @@ class Evaluation:
     per_label: tuple[LabelScore, ...]
     confusions: tuple[tuple[str, str, int], ...]
     truncated: int
+    unfinished: int = 0
     used_for: str = ""
     ece: float | None = None
     slices: tuple[Slice, ...] = ()
@@ -85,21 +88,29 @@ def evaluation(
         confusions=tuple(confusions(golds, predicted)) if kind.answers_are_labels else (),
         faults=Fault.of(kind.errors(task, rows, predicted).analysis),
         truncated=predictor.truncated,
+        unfinished=getattr(predictor, "unfinished", 0),
         used_for=_used_for(file, task),
-        ece=_ece(predictions, golds),
+        ece=_ece(task, predictions, golds),
         slices=tuple(slices(task.metric, rows, predicted, labels=task.labels)),
         counted=kind.counted,
         highlights="" if kind.answers_are_labels else kind.highlights(task, rows, predicted).sentence,
     )
 
 
-def _ece(predictions: Sequence[Prediction], golds: Sequence[str]) -> float | None:
+def _ece(task: TaskSpec, predictions: Sequence[Prediction], golds: Sequence[str]) -> float | None:
+    """Of the label that is given; of a label set, of the probability of each label."""
     import numpy as np
 
-    sure = [p.probs[p.output] for p in predictions if p.probs is not None]
-    if len(sure) < len(predictions):
+    probs = [p.probs for p in predictions if p.probs is not None]
+    if len(probs) < len(predictions):
         return None
-    return ece(np.array(sure), np.array([p.output == gold for p, gold in zip(predictions, golds, strict=True)]))
+    if task.multi_label:
+        known = frozenset(task.labels)
+        sets = [frozenset(parse_labels(gold, known)) for gold in golds]
+        pairs = [(p, label in gold) for each, gold in zip(probs, sets, strict=True) for label, p in each.items()]
+    else:
+        pairs = [(p[s.output], s.output == g) for p, s, g in zip(probs, predictions, golds, strict=True)]
+    return ece(np.array([p for p, _ in pairs]), np.array([there for _, there in pairs]))
 
 
 def _used_for(file: str, task: TaskSpec) -> str:
@@ -133,6 +144,8 @@ def print_evaluation(result: Evaluation, stream: TextIO) -> None:
         line(f"  the run had this file {result.used_for}: new rows may score lower, see its report", "yellow")
     if result.truncated:
         line(f"  {result.truncated} of the texts are longer than the model reads and were cut", "yellow")
+    if result.unfinished:
+        line(f"  {result.unfinished} of the answers were cut at the longest that the model writes", "yellow")
     line()
     if result.per_label and result.faults:
         console.print(_label_table(result.per_label, result.counted))

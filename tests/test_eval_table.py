@@ -154,3 +154,37 @@ def test_probabilities_and_parts_are_shown(always_fruit: Path, tmp_path: Path) -
     shown = printed(found)
     assert "ECE" in shown and "clearly below the whole" in shown
     assert json.loads(json.dumps(found.as_dict()))["slices"][2]["low"] is True
+
+
+def test_a_label_sets_calibration_is_that_of_each_label(tmp_path: Path) -> None:
+    """Every label has the probability 0.5; a third of them are right."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    folder = make_encoder(tmp_path / "model")
+    model = AutoModelForSequenceClassification.from_pretrained(
+        folder, num_labels=3, id2label=dict(enumerate(LABELS)), problem_type="multi_label_classification"
+    )
+    for each in model.classifier.parameters():
+        torch.nn.init.zeros_(each)
+    model.save_pretrained(folder)
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps({"text": f"apple {k}", "labels": [k]}) + "\n" for k in LABELS))
+    task = TaskSpec(
+        name="t", instruction="Say all.", kind="classify", multi_label=True, labels=LABELS, metric="micro_f1"
+    )
+    assert evaluation(folder, task, str(file)).ece == pytest.approx(0.5 - 1 / 3)
+
+
+def test_written_answers_that_were_cut_are_told(tmp_path: Path) -> None:
+    from tests import tiny_writer
+
+    folder = tiny_writer.make_writer(tmp_path / "model")
+    (folder / "generation_config.json").write_text(json.dumps({"max_new_tokens": 3, "eos_token_id": 1}))
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps({"input": r.input, "output": r.output}) + "\n" for r in tiny_writer.rows(6, 0)))
+    found = evaluation(folder, TaskSpec(name="t", instruction="x", kind="generate", metric="chrf"), str(file))
+    assert 0 < found.unfinished <= 6
+    stream = io.StringIO()
+    print_evaluation(found, stream)
+    assert f"{found.unfinished} of the answers were cut" in stream.getvalue()

@@ -211,6 +211,8 @@ def _delivered(state: RunState, delivery: dict[str, Any], comparison: Comparison
         remarks.append(f"Its ratings are {mae:.3f} from the right ones on the mean; Pearson {delivery['pearson']:.3f}.")
     if truncated := delivery.get("truncated"):
         remarks.append(f"Test texts longer than the model reads, and so cut: {truncated} of {test.n}.")
+    if unfinished := delivery.get("unfinished"):
+        remarks.append(f"Answers cut at the longest that the model writes: {unfinished} of {test.n}.")
     if state.ended is None:
         remarks.append("The run has been taken up again and is not finished: this is what was delivered before.")
     elif state.verdict:

@@ -56,6 +56,7 @@ async def deliver(ctx: ToolContext) -> ToolResult:
         "folder": "model",
         "rows_by_source": rows_by_source,
         "truncated": truncated,
+        "unfinished": getattr(predictor, "unfinished", 0),
         **beyond,
     }
     if correction is not None:
