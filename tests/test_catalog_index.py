@@ -273,6 +273,32 @@ def test_a_file_that_is_no_catalogue(tmp_path: Path) -> None:
         Store(tmp_path / "none.sqlite", create=False)
 
 
+def test_a_card_that_names_other_languages_is_no_match_for_one(tmp_path: Path) -> None:
+    cards = [
+        {"id": "viet", "contents": "A Vietnamese-English system of reviews.", "downloads": 10**7, "kind": "model"},
+        {"id": "plain", "contents": "Labels reviews.", "kind": "model"},
+        {"id": "french", "contents": "Labels French reviews.", "kind": "model"},
+    ]
+    store = Store(tmp_path / "c.sqlite")
+    synced(store, jsonl(tmp_path / "c.jsonl", cards), Embedder())
+    index = CatalogIndex(store, Embedder())
+    found = index.search(["reviews labels"], language="fr")
+    assert {f.card.id for f in found if f.kept} == {"plain", "french"}
+    (left_out,) = (f for f in found if not f.kept)
+    assert left_out.card.id == "viet" and "names another language, not fr" in left_out.why
+    assert {f.card.id for f in index.search(["reviews labels"], language="en") if f.kept} == {"viet", "plain", "french"}
+
+
+def test_fame_does_not_beat_fit_among_models(tmp_path: Path) -> None:
+    cards = [{"id": f"m{i}", "contents": f"Something else {i}.", "downloads": i, "kind": "model"} for i in range(9)]
+    cards += [{"id": "famous", "contents": "Reviews.", "downloads": 10**7, "kind": "model"}]
+    cards += [{"id": "fits", "contents": "Sentiment of French reviews.", "downloads": 5, "kind": "model"}]
+    store = Store(tmp_path / "c.sqlite")
+    synced(store, jsonl(tmp_path / "c.jsonl", cards), Embedder())
+    found = CatalogIndex(store, Embedder()).search(["sentiment of French reviews of films"])
+    assert [f.card.id for f in found[:2]] == ["fits", "famous"]
+
+
 def test_the_command_line(tmp_path: Path) -> None:
     env, path = environment(tmp_path), jsonl(tmp_path / "cards.jsonl", CARDS)
     nothing = p2m("catalog", "search", "film", cwd=tmp_path, env=env)

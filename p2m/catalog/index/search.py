@@ -20,6 +20,7 @@ from p2m.catalog.index.card import CardKind, IndexCard
 from p2m.catalog.index.facets import Facets
 from p2m.catalog.index.store import Store
 from p2m.catalog.index.words import Words, terms
+from p2m.catalog.purpose import languages_named
 from p2m.errors import BadInput
 from p2m.train.embed import DEFAULT_BASE
 
@@ -28,8 +29,14 @@ if TYPE_CHECKING:
 
 ENOUGH_USED = 0.1
 """The share of cards whose use is known from which on it counts in full."""
+LOOKED_AT = 4
+"""So often the limit, cards are read for the languages that they name."""
+NAMED_CHARS = 300
 USUAL_MEAN, USUAL_SPREAD = 0.1, 0.1
 """Of the pack's cosines between a query and all cards."""
+MODEL_USE = 0.25
+"""Of a model's use this much counts: the judged queries are for datasets, of which most want what others use; the most
+downloaded models fit nothing in particular."""
 NEARLY = 2
 """A card that a filter dropped is shown where it would have been among the first, so often the limit."""
 
@@ -82,6 +89,7 @@ class CatalogIndex:
         counts = np.array([(r[5] or 0, r[6], max(r[7].count('", "'), 0)) for r in rows], dtype=np.float64)
         self.counts = counts  # downloads, mentions and other names, one row a card
         self.use = use_of(counts)
+        self.use[self.facets.kind("model")] *= MODEL_USE
         self.words = Words(store.db)
         self.vectors = self._load_vectors() if embed else None
 
@@ -136,6 +144,8 @@ class CatalogIndex:
         if source:
             evidence &= np.isin(self.rowids, self.store.at(source), assume_unique=True)
         passed = evidence & self.facets.passed(language, tasks, licenses)
+        for i in self._speaking_of_others(_top(score, passed, LOOKED_AT * limit), language):
+            passed[i] = False
         best = _top(score, passed, limit)
         bar = score[best[-1]] if len(best) == limit else -np.inf
         dropped = [i for i in _top(score, evidence & ~passed, NEARLY * limit) if score[i] >= bar][:limit]
@@ -146,11 +156,23 @@ class CatalogIndex:
             card, seen = cards[rowid]
             near = float(meaning[i]) if meaning is not None else 0.0
             said = float(words[i]) if words is not None else 0.0
-            reasons = [] if kept else [self.facets.refusal(i, language, tasks, licenses)]
+            refusal = "" if kept else self.facets.refusal(i, language, tasks, licenses)
+            reasons = [] if kept else [refusal or f"it names another language, not {language}"]
             reasons += _reasons(card, asked, near, int(self.counts[i, 1]))
             why = "; ".join(reasons)
             found.append(Found(card, round(float(score[i]), 4), kept, why, near, said, float(self.use[i]), seen))
         return found
+
+    def _speaking_of_others(self, places: list[int], language: str) -> list[int]:
+        """Those of ``places`` whose card states no language and names others than the one asked for: a translator from
+        Vietnamese is none for French. Cards in English seldom say so, so English is not asked of them."""
+        asked = language.lower().split("-")[0]
+        if not asked or asked == "en":
+            return []
+        cards = self.store.cards([int(self.rowids[i]) for i in places])
+        silent = [(i, cards[int(self.rowids[i])][0]) for i in places]
+        said = [(i, languages_named(f"{c.id} {c.title} {c.body[:NAMED_CHARS]}")) for i, c in silent if not c.languages]
+        return [i for i, named in said if named and asked not in named]
 
     def _meaning(self, queries: list[str]) -> np.ndarray | None:
         if self.embed is None or self.vectors is None:
