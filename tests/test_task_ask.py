@@ -79,6 +79,16 @@ def test_what_the_user_gave_stays() -> None:
     assert (task.kind, task.labels) == ("classify", ("a", "b"))
 
 
+def test_ratings_and_the_labels_of_spans_are_read_too() -> None:
+    task, _ = read("I need to know how angry a mail is", {"kind": "score", "labels": [], "examples": []})
+    assert (task.kind, task.metric) == ("score", "spearman")
+    drugs = {"kind": "extract", "labels": ["drug"], "examples": []}
+    task, _ = read("Named entities of prescriptions", drugs)
+    assert (task.kind, task.labels, task.metric) == ("extract", ("drug",), "span_f1")
+    with pytest.raises(BadInput, match="its labels"):
+        read("Named entities of prescriptions", {"kind": "extract", "labels": [], "examples": []})
+
+
 @pytest.mark.parametrize(
     "answer",
     [
