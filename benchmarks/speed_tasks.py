@@ -79,14 +79,17 @@ def multi_label(hub: Path, n: int, seed: int) -> SpeedTask:
 
 
 def extract(hub: Path, n: int, seed: int) -> SpeedTask:
-    """CrossNER music: its 100 training sentences and 280 of its validation; tested on its test."""
+    """CrossNER music: its training and validation sentences but a hundred."""
     files = {split: hub / MUSIC / f"{split}.jsonl" for split in ("train", "validation", "test")}
     tags = {tag[2:] for file in files.values() for r in _lines(file) for tag in r["ner_tags"] if tag != "O"}
     task = TaskSpec(
         name="music", instruction="Find the entities.", kind="extract", labels=tuple(sorted(tags)), metric="span_f1"
     )
     found = {split: _read(file, task) for split, file in files.items()}
-    pool = _draw(found["train"] + found["validation"], 10**6, seed)
+    # A few sentences stand in two of its splits.
+    tested = {r.input for r in found["test"]}
+    apart = {r.input: r for r in found["train"] + found["validation"] if r.input not in tested}
+    pool = _draw(list(apart.values()), 10**6, seed)
     return SpeedTask(task, pool[VALIDATION:][:n], pool[:VALIDATION], found["test"])
 
 
@@ -135,8 +138,8 @@ def _lines(file: Path) -> list[dict[str, Any]]:
 ROWS: dict[str, tuple[int, int]] = {
     "classify": (3000, 1000),
     "few_shot": (56, 28),
-    "multi_label": (380, 200),
-    "extract": (380, 380),
+    "multi_label": (350, 200),
+    "extract": (350, 200),
     "read": (500, 96),
     "score": (3000, 600),
     "generate": (400, 48),
