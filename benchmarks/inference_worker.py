@@ -58,6 +58,11 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     began = time.perf_counter()
     labels = [p.label for p in model.predict(texts)]
     seconds = time.perf_counter() - began
+    by_batch = {}
+    for tokens in job["batches"]:
+        began = time.perf_counter()
+        model.predict(texts, tokens)  # type: ignore[call-arg]
+        by_batch[str(tokens)] = time.perf_counter() - began
     calls = []
     for text in texts[: job["calls"]]:
         began = time.perf_counter()
@@ -66,7 +71,14 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     p50, p99 = np.percentile(calls[len(calls) // 10 :], (50, 99))
     weights = [*Path(job["folder"]).glob("*.safetensors"), *Path(job["folder"]).glob("*.onnx")]
     size = sum(file.stat().st_size for file in weights) / 1e6
-    return {"seconds": seconds, "labels": labels, "p50_ms": p50, "p99_ms": p99, "megabytes": size}
+    return {
+        "seconds": seconds,
+        "seconds_by_batch": by_batch,
+        "labels": labels,
+        "p50_ms": p50,
+        "p99_ms": p99,
+        "megabytes": size,
+    }
 
 
 if __name__ == "__main__":
