@@ -188,13 +188,16 @@ def build_parser() -> argparse.ArgumentParser:
         "export",
         "write a delivered model in another format, compared with the delivered one on the validation rows",
         "examples:\n  p2m export runs/question-type --onnx          float32: the same answers, faster\n"
-        "  p2m export runs/question-type --onnx --int8   int8: the fastest; the card says what it costs\n\n"
-        "It is written to RUN/export/FORMAT, with a card. Needs: pip install 'p2m[onnx]' for --onnx",
+        "  p2m export runs/question-type --onnx --int8   int8: the fastest; the card says what it costs\n"
+        "  p2m export runs/shell --gguf                  llama.cpp and Ollama, with a Modelfile\n\n"
+        "It is written to RUN/export/FORMAT, with a card. Needs: pip install 'p2m[onnx]', or 'p2m[gguf]' for --gguf",
     )
     export.add_argument("run", metavar="RUN", help="a run's folder or name")
     formats = export.add_mutually_exclusive_group(required=True)
-    formats.add_argument("--onnx", action="store_true", help="ONNX Runtime (classifiers)")
-    formats.add_argument("--gguf", action="store_true", help="llama.cpp (models that write text)")
+    formats.add_argument(
+        "--onnx", action="store_true", help="ONNX Runtime (models that read: labels, spans, answers, ratings)"
+    )
+    formats.add_argument("--gguf", action="store_true", help="llama.cpp and Ollama (Llama models that write text)")
     formats.add_argument("--hf", action="store_true", help="plain transformers: the delivered folder, checked")
     export.add_argument("--int8", action="store_true", help="with --onnx or --gguf: weights in int8")
 
@@ -214,7 +217,7 @@ def build_parser() -> argparse.ArgumentParser:
         "package",
         "make a folder that runs without p2m: model, predict.py, pinned requirements, Dockerfile",
         "example:\n  p2m package runs/question-type --out question-type && python question-type/predict.py 'Who?'"
-        "\n\nNeeds: pip install 'p2m[onnx]'",
+        "\n\nNeeds: pip install 'p2m[onnx]', or 'p2m[gguf]' for models that write text",
     )
     package.add_argument("run", metavar="RUN", help="a run's folder or name")
     package.add_argument("--out", metavar="DIR", help="default: RUN/package")
@@ -296,7 +299,7 @@ def _catalog(parser: argparse.ArgumentParser) -> None:
 def _model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
-        choices=("hf", "onnx", "onnx-int8"),
+        choices=("hf", "onnx", "onnx-int8", "gguf", "gguf-q8"),
         default="hf",
         help="as delivered (hf, the default), or as p2m export wrote it",
     )

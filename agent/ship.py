@@ -9,6 +9,7 @@ from typing import Any
 
 from agent.runs import find_run, load_state
 from agent.state import RunState
+from p2m import kinds
 from p2m.errors import BadInput
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -26,12 +27,15 @@ def model_folder(run_dir: Path, wanted: str = "hf") -> Path:
         )
     if wanted == "hf":
         return folder
-    from p2m.export.classifier import made_from
+    from p2m.export.kinds import check_format
+    from p2m.export.settings import read_settings
 
+    state = load_state(run_dir)
+    check_format(kinds.of(state.task).name, wanted)
     exported, again = export_folder(run_dir, wanted), f"p2m export {run_dir} {options_of(wanted)}"
     if not exported.is_dir():
         raise BadInput(f"the model was not exported as {wanted} yet", where=str(run_dir), fix=f"Do: {again}")
-    if made_from(exported) != _delivered(load_state(run_dir)):
+    if read_settings(exported)["made_from"] != _delivered(state):
         raise BadInput("the run has delivered another model since", where=str(exported), fix=f"Do: {again}")
     return exported
 
@@ -48,7 +52,6 @@ def options_of(wanted: str) -> str:
 
 def export(args: argparse.Namespace) -> int:
     from agent.session import quiet_libraries
-    from p2m.export.kinds import check_format
 
     if args.hf and args.int8:
         raise BadInput("--hf is float32", where="p2m export", fix="Use --onnx --int8")
@@ -57,7 +60,6 @@ def export(args: argparse.Namespace) -> int:
     quiet_libraries()
     run_dir = find_run(args.run)
     state = load_state(run_dir)
-    check_format(state.task.kind, wanted)
     done = _export(run_dir, state, wanted)
     parity = done.parity
     print(done.folder)
@@ -68,14 +70,14 @@ def export(args: argparse.Namespace) -> int:
 
 def _export(run_dir: Path, state: RunState, wanted: str) -> Any:
     from p2m.data.referee import open_validation
-    from p2m.export.classifier import export_classifier
+    from p2m.export.model import export_model
     from p2m.export.parity import LOSS_WARNED
     from p2m.store import Store
 
     model = model_folder(run_dir)
     held_out = state.workspace.held_out
     assert held_out is not None  # a model was delivered
-    done = export_classifier(
+    done = export_model(
         model,
         export_folder(run_dir, wanted),
         wanted,
@@ -98,23 +100,37 @@ def _delivered(state: RunState) -> str:
 def package(args: argparse.Namespace) -> int:
     from agent.session import quiet_libraries
     from p2m.export.bundle import write_bundle
-    from p2m.export.kinds import check_format
 
     quiet_libraries()
     run_dir = find_run(args.run)
     state = load_state(run_dir)
-    wanted = "onnx-int8" if args.int8 else "onnx"
-    check_format(state.task.kind, wanted)
     target = Path(args.out) if args.out else run_dir / "package"
     if args.out and target.exists() and not (target / "predict.py").is_file():
         raise BadInput("it is there already and no package", where=str(target), fix="Give a new folder with --out")
-    try:
-        exported = model_folder(run_dir, wanted)
-    except BadInput:
-        exported = _export(run_dir, state, wanted).folder
-    print(write_bundle(exported, target))
+    print(write_bundle(_packed(run_dir, state, args.int8), target))
     print(f"  try it: python {target / 'predict.py'} 'some text'", file=sys.stderr)
     return 0
+
+
+def _packed(run_dir: Path, state: RunState, int8: bool) -> Path:
+    """The folder to package, exported where it is not there yet: ONNX of what reads, GGUF of a Llama that writes, and
+    of another that writes the delivered folder, which transformers runs."""
+    from p2m.export.gguf import refusal
+
+    if kinds.of(state.task).name != "generate":
+        wanted = "onnx-int8" if int8 else "onnx"
+    elif (why := refusal(model_folder(run_dir))) is None:
+        wanted = "gguf-q8" if int8 else "gguf"
+    elif int8:
+        raise BadInput(f"there is no int8 package of this model: {why}", where="--int8", fix="Leave out --int8")
+    else:
+        wanted = "hf"
+    if wanted != "hf":
+        try:
+            return model_folder(run_dir, wanted)
+        except BadInput:
+            pass
+    return _export(run_dir, state, wanted).folder
 
 
 def serve(args: argparse.Namespace) -> int:
@@ -132,12 +148,13 @@ def serve(args: argparse.Namespace) -> int:
     run_dir = find_run(args.run)
     state = load_state(run_dir)
     task = state.task
-    adapter = adapter_of(task.kind)
+    kind = kinds.of(task).name
+    adapter = adapter_of(kind)
     folder = model_folder(run_dir, args.model)
     bound = listen(args.host, args.port)
     print(f"p2m: loading {folder}", file=sys.stderr)
     model = adapter.open(folder)
-    served = Served(task.name, task.instruction, task.kind, _delivered(state), args.model)
+    served = Served(task.name, task.instruction, kind, _delivered(state), args.model)
     here = address(bound)
     if args.host not in LOOPBACK:
         print(f"p2m: anybody who reaches {args.host} can use it: there is no login", file=sys.stderr)

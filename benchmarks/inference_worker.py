@@ -33,16 +33,14 @@ def train(job: dict[str, Any]) -> dict[str, Any]:
 
 def export(job: dict[str, Any]) -> dict[str, Any]:
     """As ``p2m export`` does."""
-    from p2m.export.classifier import export_classifier
+    from p2m.export.model import export_model
     from p2m.rows import Row
     from p2m.task.spec import TaskSpec
 
     folder = Path(job["folder"])
     task = TaskSpec(name=job["name"], instruction=job["name"], kind="classify", labels=tuple(job["labels"]))
     rows = [Row(*pair) for pair in job["validation"]]
-    export_classifier(
-        folder / "model", folder / job["wanted"], job["wanted"], rows, task, "benchmark", lambda text: None
-    )
+    export_model(folder / "model", folder / job["wanted"], job["wanted"], rows, task, "benchmark", lambda text: None)
     return {}
 
 

@@ -78,8 +78,9 @@ def inference() -> str:
     found = json.loads((RESULTS / "inference.json").read_text(encoding="utf-8"))
     summary = found["summary"]
     worst = (
-        f"{summary['int8_speedup']:.2f} times torch's rows a second at least ({summary['int8_speedup_best_torch']:.2f} with "
-        f"the batches that are best for torch), {summary['int8_loss']:+.2f} points lost"
+        f"{summary['int8_speedup']:.2f} times torch's rows a second at least "
+        f"({summary['int8_speedup_best_torch']:.2f} with the batches that are best for torch), "
+        f"{summary['int8_loss']:+.2f} points lost"
     )
     return table(COLUMNS, [cells(r) for r in found["rows"]]) + f"\n\nint8: {worst} at most."
 

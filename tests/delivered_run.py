@@ -10,6 +10,7 @@ from agent.events import RunEnded, ToolFinished, ToolStarted
 from agent.journal import Journal
 from p2m.data.referee import HeldOutSet, Referee
 from p2m.export.card import CardFacts, write_card
+from p2m.rows import Row
 from p2m.task.spec import TaskSpec
 from p2m.train.fit import train
 from p2m.train.recipe import Recipe
@@ -28,34 +29,39 @@ def trained(folder: Path, base: Path, model_type: str = "bert") -> Path:
     student = Student(make_encoder(base, model_type), LABELS)
     train(Recipe(str(base), LABELS, "accuracy", "frozen", 0), student, rows(90, 0), rows(30, 1), lambda _: None)
     student.save(folder)
-    write_card(folder, CardFacts.of(TASK, SimpleNamespace(base="tiny", method="frozen"), _delivered(MODEL)))
+    write_card(folder, CardFacts.of(TASK, SimpleNamespace(base="tiny", method="frozen"), delivery_of(MODEL)))
     return folder
 
 
 def delivered_run(run_dir: Path, base: Path, task: TaskSpec = TASK) -> Path:
     """A finished run in ``run_dir`` with 40 validation rows and the model above."""
+    finished(run_dir, task, rows(40, 5), rows(40, 6))
+    trained(run_dir / "model", base)
+    return run_dir
+
+
+def finished(run_dir: Path, task: TaskSpec, validation: list[Row], test: list[Row]) -> None:
+    """The journal and the held-out rows of a run that delivered; the model is still to be put in ``run_dir/model``."""
     script = Script(run_dir, task)
-    held_out = HeldOutSet("user", rows(40, 5), rows(40, 6), [], {}, ())
+    held_out = HeldOutSet("user", validation, test, [], {}, ())
     handle = Referee(script.store, None).save(held_out)
     fixed = {"held_out": {"handle": handle, "source": "user", "validation": 40, "test": 40}, "removed": {}}
     script.step("hold_out", "first", "held out", fixed)
     script.call("fine_tune", {"method": "frozen"}, "train", "m", experiment(MODEL, "frozen", [], 90, 120, 1.0))
-    script.step("deliver", "at the end", "delivered", _delivered(MODEL))
+    script.step("deliver", "at the end", "delivered", delivery_of(MODEL))
     script.add(RunEnded("met", 0, "no target was set"))
     script.journal.close()
-    trained(run_dir / "model", base)
-    return run_dir
 
 
 def deliver_another(run_dir: Path) -> None:
     """What a resumed run may do: deliver a better model."""
     journal = Journal(run_dir)
     journal.append(ToolStarted("r1.deliver.1", "deliver", {}, "referee", "again"))
-    journal.append(ToolFinished("r1.deliver.1", "delivered", "", _delivered("m_ffff0006"), None, 1.0))
+    journal.append(ToolFinished("r1.deliver.1", "delivered", "", delivery_of("m_ffff0006"), None, 1.0))
     journal.close()
 
 
-def _delivered(model: str) -> dict[str, Any]:
+def delivery_of(model: str) -> dict[str, Any]:
     return {
         "test": score(36, 40, "test"),
         "model": model,

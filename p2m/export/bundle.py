@@ -6,23 +6,44 @@ import platform
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
 
 from p2m import __version__
 from p2m.export.exportcard import heading_of
+from p2m.export.settings import read_settings
 from p2m.files import replaced_folder, write_atomic
 
-NEEDED = ("numpy", "onnxruntime", "tokenizers")
+
+@dataclass(frozen=True)
+class _Script:
+    """What answers in a package: its source here, and the packages that it needs."""
+
+    source: str
+    needed: tuple[str, ...]
+
+
+_SCRIPTS = {
+    "onnx": _Script("standalone.py", ("numpy", "onnxruntime", "tokenizers")),
+    "gguf": _Script("standalone_gguf.py", ("xllamacpp",)),
+    "hf": _Script("standalone_hf.py", ("torch", "transformers")),
+}
+# Where builds of torch without CUDA are; the index of Python has those with it.
+_CPU_TORCH = "https://download.pytorch.org/whl/cpu"
 
 
 def write_bundle(exported: Path, target: Path) -> Path:
-    """Write ``target`` from an ONNX export folder of a classifier, whole or not at all; returns it."""
+    """Write ``target`` from an exported folder, whole or not at all; returns it.
+
+    Raises ``BadInput`` where ``exported`` is none.
+    """
+    script = _SCRIPTS[read_settings(exported)["format"].partition("-")[0]]
     with replaced_folder(target) as aside:
         shutil.copytree(exported, aside / "model")
-        script = resources.files("p2m.export").joinpath("standalone.py").read_text(encoding="utf-8")
-        write_atomic(aside / "predict.py", script)
-        write_atomic(aside / "requirements.txt", "".join(f"{line}\n" for line in pinned(NEEDED)))
+        source = resources.files("p2m.export").joinpath(script.source).read_text(encoding="utf-8")
+        write_atomic(aside / "predict.py", source)
+        write_atomic(aside / "requirements.txt", "".join(f"{line}\n" for line in pinned(script.needed)))
         write_atomic(aside / "Dockerfile", _dockerfile())
         write_atomic(aside / "README.md", _readme(heading_of(exported / "README.md")))
     return target
@@ -40,9 +61,11 @@ def pinned(names: tuple[str, ...]) -> list[str]:
             package = metadata.distribution(name)
         except metadata.PackageNotFoundError:  # needed on another platform only
             continue
-        found[name] = package.version.partition("+")[0]
+        version, _, local = package.version.partition("+")
+        found[name] = package.version if name == "torch" and local == "cpu" else version
         todo += _needs(package)
-    return [f"{name}=={version}" for name, version in sorted(found.items())]
+    lines = [f"{name}=={version}" for name, version in sorted(found.items())]
+    return [f"--extra-index-url {_CPU_TORCH}", *lines] if found.get("torch", "").endswith("+cpu") else lines
 
 
 def _needs(package: metadata.Distribution) -> Iterator[str]:
@@ -56,7 +79,7 @@ def _needs(package: metadata.Distribution) -> Iterator[str]:
 
 def _dockerfile() -> str:
     major, minor, _ = platform.python_version_tuple()
-    return f"""# docker build -t classifier . && docker run --rm classifier 'some text'
+    return f"""# docker build -t model . && docker run --rm model 'some text'
 FROM python:{major}.{minor}-slim
 WORKDIR /app
 COPY requirements.txt .
@@ -81,16 +104,16 @@ python predict.py --file texts.txt            # a text a line; - is standard inp
 ```
 
 ```python
-from predict import Classifier
+from predict import load
 
-print(Classifier().predict(["some text"])[0]["label"])
+print(load().predict(["some text"])[0])
 ```
 
 With Docker:
 
 ```
-docker build -t classifier .
-docker run --rm classifier 'some text'
-docker run --rm -i classifier --file - < texts.txt
+docker build -t model .
+docker run --rm model 'some text'
+docker run --rm -i model --file - < texts.txt
 ```
 """

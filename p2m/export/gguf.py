@@ -23,8 +23,9 @@ _LLAMA3 = (
 _SPLITS = {_LLAMA3: "llama-bpe", _LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}"): "qwen2"}
 
 
-def write_gguf(folder: Path, file: Path, kind: Literal["f16", "q8_0"] = "f16") -> None:
-    """Write the transformers folder ``folder`` as ``file``; norms stay in float32.
+def write_gguf(folder: Path, file: Path, kind: Literal["f16", "q8_0"] = "f16", *, end: int | None = None) -> None:
+    """Write the transformers folder ``folder`` as ``file``; norms stay in float32. ``end`` is the token that ends an
+    answer where prompts bring all their other special tokens themselves, as a chat template's do.
 
     Raises ``BadInput`` for another architecture, for a tokenizer that is not byte-level BPE or splits text in a way
     that llama.cpp has no name for, and where the ``gguf`` package is missing.
@@ -35,7 +36,9 @@ def write_gguf(folder: Path, file: Path, kind: Literal["f16", "q8_0"] = "f16") -
     prepare_torch()
     config = load_config(folder)
     if config.model_type != "llama":
-        raise BadInput(f"GGUF is written for Llama models; this is {config.model_type}", where=str(folder))
+        raise BadInput(
+            f"GGUF is written for Llama models; this is {config.model_type}", where=str(folder), fix="Use --hf"
+        )
     pre = _split_name(folder)
     model = load_model(folder, "AutoModelForCausalLM")
     file_type = gguf.LlamaFileType.MOSTLY_Q8_0 if kind == "q8_0" else gguf.LlamaFileType.MOSTLY_F16
@@ -43,13 +46,25 @@ def write_gguf(folder: Path, file: Path, kind: Literal["f16", "q8_0"] = "f16") -
         writer = gguf.GGUFWriter(str(file), "llama")
         writer.add_file_type(file_type)
         _add_sizes(writer, config)
-        _add_tokenizer(writer, folder, config.vocab_size, pre)
+        _add_tokenizer(writer, folder, config.vocab_size, pre, end)
         for name, values in _tensors(model, config):
             _add_tensor(writer, name, values, kind)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
+
+
+def refusal(folder: Path) -> str | None:
+    """Why a delivered folder cannot be written as GGUF; None where it can."""
+    config = load_config(folder)
+    if config.model_type != "llama":
+        return f"GGUF is written for Llama models; this is {config.model_type}"
+    try:
+        _split_name(folder)
+    except BadInput as error:
+        return str(error)
+    return None
 
 
 def _add_sizes(writer: Any, config: Any) -> None:
@@ -70,7 +85,7 @@ def _add_sizes(writer: Any, config: Any) -> None:
     writer.add_vocab_size(config.vocab_size)
 
 
-def _add_tokenizer(writer: Any, folder: Path, size: int, pre: str) -> None:
+def _add_tokenizer(writer: Any, folder: Path, size: int, pre: str, end: int | None) -> None:
     from gguf import SpecialVocab, TokenType
 
     tokenizer = load_tokenizer(folder)
@@ -92,6 +107,9 @@ def _add_tokenizer(writer: Any, folder: Path, size: int, pre: str) -> None:
     writer.add_token_types(types)
     special = SpecialVocab(folder, load_merges=True, n_vocab=size)
     special.add_special_token.setdefault("bos", False)
+    if end is not None:
+        special.special_token_ids["eos"] = end
+        special.add_special_token |= {"bos": False, "eos": False}
     special.add_to_gguf(writer, quiet=True)
 
 

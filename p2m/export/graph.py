@@ -1,8 +1,10 @@
-"""A delivered classifier as an ONNX graph: ``input_ids`` and ``attention_mask`` of shape (rows, tokens) to ``logits``.
+"""A delivered encoder as an ONNX graph: ``input_ids`` and ``attention_mask`` of shape (rows, tokens) to ``logits``.
 
-Rows and tokens are free. The layer that ``Student.save`` adds for its pooling is written as what it computes, a mean
-and two layer norms: the same answers, with a seventh of MiniLM's work taken away. ONNX Runtime's optimiser then makes
-one node of what its kernels do in one go: attention, and GELU with its bias.
+Logits are of shape (rows, outputs) where a text has one answer, (rows, tokens, tags) of a token classifier and (rows,
+tokens, 2), start and end, of a question answerer, which may also want ``token_type_ids``. Rows and tokens are free. The
+layer that ``Student.save`` adds for its pooling is written as what it computes, a mean and two layer norms: the same
+answers, with a seventh of MiniLM's work taken away. ONNX Runtime's optimiser then makes one node of what its kernels do
+in one go: attention, and GELU with its bias.
 """
 
 from __future__ import annotations
@@ -11,23 +13,29 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from p2m.errors import P2MError
-from p2m.train.runtime import load_model, prepare_torch
+from p2m.errors import BadInput, P2MError
+from p2m.train.runtime import load_config, load_model, prepare_torch
 from p2m.train.student import LOUD, mean_layer_of
 
 if TYPE_CHECKING:
     import torch
 
 OPSET = 18
-INPUTS = ("input_ids", "attention_mask")
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+CLASSES = {
+    "SequenceClassification": "AutoModelForSequenceClassification",
+    "TokenClassification": "AutoModelForTokenClassification",
+    "QuestionAnswering": "AutoModelForQuestionAnswering",
+}
 # As good as minus infinity in a softmax, and what ONNX Runtime's attention adds.
 _MASKED = -10000.0
 # Their layers are laid out as BERT's, which is what the optimiser looks for.
+_SPELLED = ("bert", "roberta", "xlm-roberta", "camembert")
 _LIKE_BERT = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra")
 
 
 def export_graph(folder: Path, file: Path, *, quick_gelu: bool = False) -> None:
-    """Write the classifier in ``folder`` as ``file``, in float32. ``quick_gelu`` takes GELU's tanh form, which
+    """Write the encoder in ``folder`` as ``file``, in float32. ``quick_gelu`` takes GELU's tanh form, which
     differs in the fourth digit: nothing beside rounding to int8.
 
     Raises ``BadInput`` for a folder that does not load, ``P2MError`` for an architecture that torch cannot export.
@@ -35,9 +43,16 @@ def export_graph(folder: Path, file: Path, *, quick_gelu: bool = False) -> None:
     import torch
 
     prepare_torch()
-    model = load_model(folder, "AutoModelForSequenceClassification", attn_implementation="eager").eval()
+    architecture = next(iter(load_config(folder).architectures or ()), "")
+    auto_class = next((name for end, name in CLASSES.items() if architecture.endswith(f"For{end}")), None)
+    if auto_class is None:
+        raise BadInput(f"a model of architecture {architecture} has no ONNX graph here", where=str(folder))
+    model = load_model(folder, auto_class, attn_implementation="eager").eval()
     ids, mask = torch.ones((2, 9), dtype=torch.long), torch.ones((2, 9), dtype=torch.long)
     mask[1, 5:] = 0
+    typed = auto_class == CLASSES["QuestionAnswering"] and (getattr(model.config, "type_vocab_size", 0) or 0) > 1
+    inputs = INPUTS[: 3 if typed else 2]
+    one_answer = auto_class == CLASSES["SequenceClassification"]
     rows_and_tokens = {0: "rows", 1: "tokens"}
     raw = file.with_suffix(".raw.onnx")
     try:
@@ -46,11 +61,14 @@ def export_graph(folder: Path, file: Path, *, quick_gelu: bool = False) -> None:
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 _module(model),
-                (ids, mask),
+                (ids, mask, torch.zeros_like(ids))[: len(inputs)],
                 str(raw),
-                input_names=list(INPUTS),
+                input_names=list(inputs),
                 output_names=["logits"],
-                dynamic_axes={**dict.fromkeys(INPUTS, rows_and_tokens), "logits": {0: "rows"}},
+                dynamic_axes={
+                    **dict.fromkeys(inputs, rows_and_tokens),
+                    "logits": {0: "rows"} if one_answer else rows_and_tokens,
+                },
                 opset_version=OPSET,
                 dynamo=False,
             )
@@ -65,29 +83,41 @@ def _module(model: Any) -> torch.nn.Module:
     """``model`` as a function of two tensors."""
     import torch
 
+    spelled = model.config.model_type in _SPELLED
+
+    def mask_of(seen: torch.Tensor) -> torch.Tensor:
+        """The mask that attention adds, spelled as transformers' own were: the optimiser knows it so."""
+        rows, tokens = seen.shape
+        unseen = 1.0 - seen.unsqueeze(1).unsqueeze(2).expand(rows, 1, tokens, tokens).float()
+        return unseen.masked_fill(unseen.bool(), _MASKED)
+
     class Plain(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.model = model
 
-        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-            return self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+        def forward(
+            self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
+        ) -> torch.Tensor:
+            mask = mask_of(attention_mask) if spelled else attention_mask
+            types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+            found = self.model(input_ids=input_ids, attention_mask=mask, **types)
+            if hasattr(found, "start_logits"):
+                return torch.stack([found.start_logits, found.end_logits], dim=-1)
+            return found.logits
 
-    class MeanPooled(Plain):
+    class MeanPooled(torch.nn.Module):
         """The encoder without its last layer, then what that computes for the first token."""
 
         def __init__(self) -> None:
             super().__init__()
+            self.model = model
             last = mean_layer_of(model)
             self.norms = torch.nn.ModuleList([last.attention.output.LayerNorm, last.output.LayerNorm])
             model.base_model.encoder.layer = model.base_model.encoder.layer[:-1]
 
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-            # Spelled as transformers' own masks were: the optimiser knows it so.
-            rows, tokens = input_ids.shape
-            seen = attention_mask.unsqueeze(1).unsqueeze(2).expand(rows, 1, tokens, tokens)
-            unseen = 1.0 - seen.float()
-            mask = unseen.masked_fill(unseen.bool(), _MASKED)
+            mask = mask_of(attention_mask)
             hidden = self.model.base_model(input_ids, attention_mask=mask).last_hidden_state
             weight = attention_mask.unsqueeze(-1).float()
             state = hidden[:, 0] + LOUD * (hidden * weight).sum(1) / weight.sum(1)
@@ -97,7 +127,7 @@ def _module(model: Any) -> torch.nn.Module:
             pooler = getattr(self.model.base_model, "pooler", None)
             return self.model.classifier(first if pooler is None else pooler(first))
 
-    return MeanPooled() if mean_layer_of(model) is not None else Plain()
+    return MeanPooled() if hasattr(model, "classifier") and mean_layer_of(model) is not None else Plain()
 
 
 def _optimise(raw: Path, file: Path, config: Any, quick_gelu: bool) -> None:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from p2m.evaluate.intervals import Estimate, interval
+from p2m import kinds
+from p2m.evaluate.intervals import Estimate
 from p2m.evaluate.predict import Prediction
+from p2m.outputs import parse_number
 from p2m.rows import Row
-from p2m.task.spec import Metric
+from p2m.task.spec import TaskSpec
 
 # float32 sums in another order differ in the sixth digit; the rest is room for another processor's.
 SAME = 1e-3
@@ -19,14 +21,15 @@ LOSS_WARNED = 0.005
 
 @dataclass(frozen=True)
 class Parity:
-    """``equal`` of ``n`` rows have the same label; ``largest_difference`` is of any label's probability on any row.
+    """``equal`` of ``n`` rows have the same answer; ``largest_difference`` is of any label's probability on any row, or
+    of the ratings; None where answers are words alone.
 
     ``before`` and ``after`` are the metric of the delivered and of the exported model, on these rows.
     """
 
     n: int
     equal: int
-    largest_difference: float
+    largest_difference: float | None
     before: Estimate
     after: Estimate
 
@@ -37,34 +40,47 @@ class Parity:
 
     @property
     def is_same(self) -> bool:
-        """Whether the two are one model but for rounding."""
+        """Whether the two are one model but for rounding: by their numbers where they say some, else by their words, of
+        which a tie in a hundred may fall otherwise."""
+        if self.largest_difference is None:
+            return self.n - self.equal <= self.n // 100
         return self.largest_difference <= SAME
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "equal_share": self.equal / self.n, "loss": self.loss}
 
+    @property
+    def difference(self) -> str:
+        """In words; empty where answers have no numbers."""
+        if self.largest_difference is None:
+            return ""
+        return f"largest difference of a probability or rating {self.largest_difference:.2g}"
+
     def __str__(self) -> str:
+        difference = f", {self.difference}" if self.difference else ""
         return (
-            f"{self.equal} of {self.n} validation labels equal, largest difference of a probability "
-            f"{self.largest_difference:.2g}; {self.before.metric} {self.before.value:.3f} before, "
-            f"{self.after.value:.3f} after"
+            f"{self.equal} of {self.n} validation answers equal{difference}; {self.before.metric} "
+            f"{self.before.value:.3f} before, {self.after.value:.3f} after"
         )
 
 
-def compare(
-    rows: Sequence[Row],
-    before: Sequence[Prediction],
-    after: Sequence[Prediction],
-    metric: Metric,
-    labels: Sequence[str],
-) -> Parity:
+def compare(rows: Sequence[Row], before: Sequence[Prediction], after: Sequence[Prediction], task: TaskSpec) -> Parity:
     """Compare two models' predictions on the same rows. Raises ``ValueError`` for no rows or unequal lengths."""
-    pairs = list(zip(before, after, strict=True))
-    golds = [row.output for row in rows]
+    if not rows or len(rows) != len(before) or len(rows) != len(after):
+        raise ValueError("two models are compared on the same rows, one at least")
+    kind, pairs = kinds.of(task), list(zip(before, after, strict=True))
+    differences: list[float] = []
+    if kind.name == "score":
+        # Six digits are written: the last of them is rounding.
+        differences = [abs(parse_number(b.output) - parse_number(a.output)) for b, a in pairs]
+        equal = sum(d <= SAME for d in differences)
+    else:
+        differences = [abs(b.probs[x] - a.probs[x]) for b, a in pairs if b.probs and a.probs for x in b.probs]
+        equal = sum(b.output == a.output for b, a in pairs)
     return Parity(
         n=len(rows),
-        equal=sum(b.label == a.label for b, a in pairs),
-        largest_difference=max(abs(b.probs[x] - a.probs[x]) for b, a in pairs if b.probs and a.probs for x in labels),
-        before=interval(metric, golds, [b.label for b in before], labels=labels),
-        after=interval(metric, golds, [a.label for a in after], labels=labels),
+        equal=equal,
+        largest_difference=max(differences) if differences else None,
+        before=kind.estimate(task, rows, [b.output for b in before]),
+        after=kind.estimate(task, rows, [a.output for a in after]),
     )

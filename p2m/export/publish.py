@@ -17,8 +17,9 @@ _DELIVERED = re.compile(
     r"README\.md|config\.json|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json|tokenizer\.json"
     r"|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|vocab\.(txt|json)|merges\.txt"
     r"|spiece\.model|sentencepiece\.bpe\.model|tokenizer\.model|generation_config\.json"
+    r"|chat_template\.jinja"
 )
-_TEXT = (".md", ".json", ".jsonl", ".txt")
+_TEXT = (".md", ".json", ".jsonl", ".txt", ".jinja")
 MARK = "p2m"
 """The tag of every card written here: a repository that has it may be written again."""
 

@@ -1,4 +1,4 @@
-"""An ONNX classifier in int8: weights once, activations as they come (dynamic quantisation)."""
+"""An ONNX encoder in int8: weights once, activations as they come (dynamic quantisation)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 # Where the numbers are small and few, rounding costs answers and saves nothing: pooling and head stay in float32.
-_HEAD = ("pooler", "classifier", "pre_classifier")
+_HEAD = ("pooler", "classifier", "pre_classifier", "qa_outputs")
 
 
 def quantise(source: Path, target: Path) -> None:

@@ -95,9 +95,12 @@ class CausalFormat:
         ids = self._prompt(self.tokenizer.decode(inside[:room]))
         return ids, True
 
+    def text(self, text: str) -> str:
+        """The prompt of an input as text."""
+        return self._render([{"role": "user", "content": text}], prompt=True)
+
     def _prompt(self, text: str) -> list[int]:
-        whole = self._render([{"role": "user", "content": text}], prompt=True)
-        return self.tokenizer(whole, add_special_tokens=False)["input_ids"]
+        return self.tokenizer(self.text(text), add_special_tokens=False)["input_ids"]
 
     def answer(self, text: str) -> list[int]:
         """The tokens of an answer with the one that ends it."""

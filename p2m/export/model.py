@@ -1,4 +1,4 @@
-"""A delivered classifier in another format: written aside, checked against the delivered one, then put in place."""
+"""A delivered model in another format: written aside, checked against the delivered one, then put in place."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from p2m import __version__
-from p2m.errors import BadInput, P2MError
-from p2m.evaluate.predict import Prediction, Predictor
+from p2m import __version__, kinds
+from p2m.errors import P2MError
+from p2m.evaluate.predict import Prediction, load_predictor
 from p2m.export.exportcard import write_export_card
 from p2m.export.formats import open_predictor, require_extra
+from p2m.export.kinds import check_format
 from p2m.export.parity import Parity, compare
 from p2m.export.publish import delivered_files
+from p2m.export.settings import SETTINGS, encoder_settings
 from p2m.files import replaced_folder, write_atomic
 from p2m.rows import Row
 from p2m.task.spec import TaskSpec
 
-SETTINGS = "p2m.json"
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "config.json")
+# float32 against float32 must be the same; rounding to 16 bits or less may cost answers, and the card says how many.
+_EXACT = ("hf", "onnx")
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Exported:
     megabytes: tuple[float, float]
 
 
-def export_classifier(
+def export_model(
     model: Path,
     target: Path,
     wanted: str,
@@ -42,51 +45,46 @@ def export_classifier(
     made_from: str,
     say: Callable[[str], None],
 ) -> Exported:
-    """Write ``target`` from the delivered folder ``model`` in the format ``wanted`` (``hf``, ``onnx``, ``onnx-int8``).
+    """Write ``target`` from the delivered folder ``model`` in the format ``wanted`` (``p2m.export.formats.FORMATS``).
 
     ``rows`` are validation rows, ``made_from`` names the delivered model, ``say`` is told what is going on. Raises
-    ``BadInput`` for a folder that does not load or a package that is missing, ``P2MError`` where float32 answers
-    differ: then there is no ``target``.
+    ``BadInput`` for a format that this kind has not, a folder that does not load or a package that is missing,
+    ``P2MError`` where float32 answers differ: then there is no ``target``.
     """
-    if wanted != "hf":
+    kind = kinds.of(task).name
+    check_format(kind, wanted)
+    if wanted.startswith("onnx"):
         require_extra("onnx", "onnx", "onnxruntime")
-    say(f"answering {len(rows)} validation rows with the delivered model")
+    elif wanted.startswith("gguf"):
+        require_extra("gguf", "gguf")
     texts = [row.input for row in rows]
-    before = Predictor(model)
-    expected = before.predict(texts)
     with replaced_folder(target) as aside:
         files = delivered_files(model)
-        for name in files if wanted == "hf" else [name for name in _TOKENIZER if name in files]:
-            shutil.copy2(files[name], aside / name)
-        settings = {
-            "kind": task.kind,
-            "format": wanted,
-            "labels": before.labels,
-            "longest": before.longest,
-            "pad_id": before.pad_id,
-            "made_from": made_from,
-            "p2m": __version__,
-        }
-        write_atomic(aside / SETTINGS, json.dumps(settings, ensure_ascii=False, indent=1) + "\n")
-        if wanted != "hf":
+        settings: dict[str, Any] = {"kind": kind, "format": wanted, "made_from": made_from, "p2m": __version__}
+        if wanted.startswith("gguf"):
+            from p2m.export.ollama import write_llama
+
+            say("writing the GGUF file and a Modelfile for Ollama")
+            settings |= write_llama(model, aside, wanted)
+        else:
+            for name in files if wanted == "hf" else [name for name in _TOKENIZER if name in files]:
+                shutil.copy2(files[name], aside / name)
+        if wanted.startswith("onnx"):
+            settings |= encoder_settings(model, kind)
             say("writing the ONNX graph" + (", then its weights in int8" if wanted == "onnx-int8" else ""))
             _write_onnx(model, aside, wanted)
+        write_atomic(aside / SETTINGS, json.dumps(settings, ensure_ascii=False, indent=1) + "\n")
+        say(f"answering {len(rows)} validation rows with the delivered model")
+        expected = load_predictor(model).predict(texts)
         say(f"answering {len(rows)} validation rows with the exported model")
-        found = _plain_transformers(aside, texts) if wanted == "hf" else open_predictor(aside).predict(texts)
-        parity = compare(rows, expected, found, task.metric, before.labels)
-        if wanted != "onnx-int8" and not parity.is_same:
+        plain = wanted == "hf" and kind == "classify"
+        found = _plain_transformers(aside, texts) if plain else open_predictor(aside).predict(texts)
+        parity = compare(rows, expected, found, task)
+        if wanted in _EXACT and not parity.is_same:
             raise P2MError(f"the export answers otherwise than the delivered model and was not kept: {parity}")
         sizes = _megabytes(model), _megabytes(aside)
-        write_export_card(model / "README.md", aside / "README.md", wanted, parity, sizes)
+        write_export_card(model / "README.md", aside / "README.md", wanted, kind, parity, sizes)
     return Exported(target, parity, sizes)
-
-
-def made_from(folder: Path) -> str:
-    """Which delivered model an exported folder was made from. Raises ``BadInput`` where this is no exported folder."""
-    try:
-        return str(json.loads((folder / SETTINGS).read_text(encoding="utf-8"))["made_from"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"no {SETTINGS} that says what this folder is", where=str(folder)) from error
 
 
 def _write_onnx(model: Path, folder: Path, wanted: str) -> None:
@@ -112,5 +110,5 @@ def _plain_transformers(folder: Path, texts: Sequence[str]) -> list[Prediction]:
 
 
 def _megabytes(folder: Path) -> float:
-    weights = [*folder.glob("*.safetensors"), *folder.glob("*.onnx")]
+    weights = [*folder.glob("*.safetensors"), *folder.glob("*.onnx"), *folder.glob("*.gguf")]
     return sum(file.stat().st_size for file in weights) / 1e6
