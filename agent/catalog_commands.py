@@ -55,6 +55,11 @@ def sync_catalog(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return EXIT_INTERRUPTED
+    except BadInput as error:
+        if error.line is None or error.fix:
+            raise
+        fix = f"Mend or remove the line and run it again; {store.count():,} cards are kept"
+        raise BadInput(error.problem, where=error.where, line=error.line, fix=fix) from error
     _print_report(report, store, embedder=by.cards is not None)
     store.close()
     return 0

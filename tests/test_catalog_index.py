@@ -318,6 +318,10 @@ def test_the_command_line(tmp_path: Path) -> None:
     bad = p2m("catalog", "sync", "--jsonl", "bad.jsonl", cwd=tmp_path, env=env)
     assert bad.returncode == 2
     assert bad.stderr.startswith("p2m: bad.jsonl:1: not a card")
+    (tmp_path / "cut.jsonl").write_text(json.dumps(CARDS[0]) + '\n{"id": "x", "contents": \n')
+    cut = p2m("catalog", "sync", "--jsonl", "cut.jsonl", cwd=tmp_path, env=env)
+    assert cut.returncode == 2 and "cut.jsonl:2: broken JSON" in cut.stderr
+    assert "Mend or remove the line and run it again; 5 cards are kept" in cut.stderr
 
 
 def test_the_hub_where_it_is_switched_off(tmp_path: Path) -> None:

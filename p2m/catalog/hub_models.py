@@ -21,7 +21,7 @@ from p2m.catalog.index.seen import Seen
 from p2m.catalog.labels import unit, words
 from p2m.catalog.models import is_encoder, read_json, read_model, serves, speaks
 from p2m.catalog.needs import Conditions, Shape, Verdict, context_of, judge, of_task, shape_of
-from p2m.catalog.purpose import PIPELINES, languages_asked, languages_named, suits_purpose
+from p2m.catalog.purpose import PIPELINES, languages_asked, languages_named, suits_purpose, translates_backwards
 from p2m.errors import BadInput
 from p2m.task.spec import TaskSpec
 
@@ -270,6 +270,7 @@ def _score(task: TaskSpec, model: HubModel) -> float:
         + 0.20 * model.sentence_encoder
         + 0.10 * min(math.log10(1 + model.downloads) / 7, 1.0)
         + 0.05 * (1 - min((model.parameters_m or most) / most, 1.0))
+        - 0.15 * translates_backwards(task, model.id)
     )
 
 
@@ -290,6 +291,7 @@ def _why(task: TaskSpec, model: HubModel, needs: Verdict) -> str:
         f"language {'/'.join(model.language[:3]) or 'not stated'}{' and more' if len(model.language) > 3 else ''}",
         f"similarity {model.similarity:.2f}",
         f"{model.downloads:,} downloads",
+        "translates the other way" if translates_backwards(task, model.id) else "",
         *needs.notes,
     ]
     return ", ".join(r for r in reasons if r)

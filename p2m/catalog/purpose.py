@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from p2m.task.spec import Kind, TaskSpec
 
@@ -32,6 +33,8 @@ NAMES = dict(entry.split() for entry in _NAMES.replace("\n", "").split("|"))
 """English names of languages, and their codes (ISO 639-1)."""
 _NAMED = re.compile(rf"(?<![a-z])({'|'.join(NAMES)})(?![a-z])", re.IGNORECASE)
 
+_INTO = re.compile(rf"\b(?:in)?to\s+({'|'.join(NAMES)})\b", re.IGNORECASE)
+
 
 def suits_purpose(task: TaskSpec, purpose: str) -> bool:
     """Whether a model with that pipeline (empty: not stated) can be a base for ``task``."""
@@ -52,3 +55,19 @@ def languages_asked(task: TaskSpec) -> tuple[str, ...]:
 def languages_named(text: str) -> tuple[str, ...]:
     """The codes of the languages that ``text`` names, in English."""
     return tuple(dict.fromkeys(NAMES[name.lower()] for name in _NAMED.findall(text)))
+
+
+def translates_backwards(task: TaskSpec, model: str) -> bool:
+    """Whether the name of a translator ("opus-mt-en-vi") says that it goes from the language that ``task`` wants to the
+    one that it has. A task or name that states no direction is never backwards."""
+    asked = languages_asked(task)
+    into = _INTO.search(task.instruction)
+    if len(asked) != 2 or into is None or NAMES[into[1].lower()] not in asked:
+        return False
+    target = NAMES[into[1].lower()]
+    source = asked[0] if asked[1] == target else asked[1]
+    said = re.split(r"[^a-z]+", model.lower())
+    pairs = set(pairwise(said))
+    pairs |= {(a, c) for a, to, c in zip(said, said[1:], said[2:], strict=False) if to == "to"}
+    joined = f"{target}2{source}" in model.lower()
+    return (joined or (target, source) in pairs) and (source, target) not in pairs

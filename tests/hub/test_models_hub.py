@@ -12,6 +12,7 @@ import pytest
 from p2m.catalog.hub import HubCatalog
 from p2m.catalog.hub_models import HubModel, excluded, rank_candidates
 from p2m.catalog.hubclient import HubClient, HubError
+from p2m.catalog.purpose import translates_backwards
 from p2m.catalog.safety import Refused, Settings
 from p2m.task.spec import Example, StudentLimits, TaskSpec
 from tests.hub import LoopbackHub
@@ -124,6 +125,24 @@ def test_a_translator_must_know_both_languages_and_fame_does_not_beat_fit() -> N
     assert why["vi/translator"] == "its language is vi/en, the task's is fr and en"
     assert "language is fr/vi" in why["fr/to-vi"] and "made for summarization" in why["famous/summaries"]
     assert "no/words" in why
+
+
+@pytest.mark.parametrize(
+    ("name", "backwards"),
+    [
+        ("Helsinki-NLP/opus-mt-vi-en", False),
+        ("Helsinki-NLP/opus-mt-en-vi", True),
+        ("vinai/vinai-translate-en2vi", True),
+        ("x/en_to_vi", True),
+        ("x/vi-en-vi", False),
+        ("google/mt5-small", False),
+    ],
+)
+def test_a_translator_of_the_other_direction_comes_later(name: str, backwards: bool) -> None:
+    words = "Translate Vietnamese sentences into English."
+    task = TaskSpec(name="t", instruction=words, kind="generate", metric="chrf", language="vi")
+    assert translates_backwards(task, name) is backwards
+    assert not translates_backwards(task.model_copy(update={"instruction": "Summarise Vietnamese sentences."}), name)
 
 
 def test_only_what_trains_is_fetched_and_pinned(hub: LoopbackHub, tmp_path: Path) -> None:
