@@ -5,7 +5,7 @@ import logging
 import time
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from p2m import __version__
 from p2m.export.kinds import Adapter, Answering
@@ -49,7 +49,7 @@ def create_app(
     from fastapi import FastAPI, HTTPException, Request, Response
     from fastapi.exceptions import RequestValidationError
     from fastapi.responses import JSONResponse
-    from pydantic import BaseModel, ConfigDict, Field, create_model
+    from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
     from starlette.exceptions import HTTPException as AnyHTTPException
 
     metrics = Metrics()
@@ -60,6 +60,20 @@ def create_app(
     class Ask(BaseModel):
         model_config = strict
         text: Text
+
+    class AskAbout(BaseModel):
+        """A text in the form ``question: …`` and ``context: …`` on the next line, or the two by themselves."""
+
+        model_config = strict
+        text: Text | None = None
+        question: Annotated[str, Field(max_length=limits.text)] | None = None
+        context: Text | None = None
+
+        @model_validator(mode="after")
+        def one_form(self) -> Self:
+            if (self.text is None) == (self.context is None) or (self.text is not None and self.question is not None):
+                raise ValueError("give a context, with its question, or a text")
+            return self
 
     class AskBatch(BaseModel):
         model_config = strict
@@ -102,9 +116,17 @@ def create_app(
                 metrics.answer(str(answer[adapter.counted]))
         return answers
 
-    @app.post("/predict", response_model=Answer, summary="Answer one text")
-    async def predict(ask: Ask) -> Any:
-        return (await answered([ask.text]))[0]
+    if adapter.asks:
+
+        @app.post("/predict", response_model=Answer, summary="Answer one question about a context")
+        async def predict_about(ask: AskAbout) -> Any:
+            text = ask.text if ask.text is not None else about(ask.question or "", ask.context or "")
+            return (await answered([text]))[0]
+    else:
+
+        @app.post("/predict", response_model=Answer, summary="Answer one text")
+        async def predict(ask: Ask) -> Any:
+            return (await answered([ask.text]))[0]
 
     @app.post("/batch", response_model=Answers, summary="Answer several texts, in order")
     async def batch(ask: AskBatch) -> Any:
@@ -153,6 +175,12 @@ def _said(errors: Any) -> str:
         place = ".".join(str(part) for part in error["loc"] if part != "body") or "the body"
         said.append(f"{place}: {error['msg']}")
     return "; ".join(said[:5])
+
+
+def about(question: str, context: str) -> str:
+    """The input of a task that asks about a text; without a question the task's own is asked."""
+    question = " ".join(question.split())
+    return f"question: {question}\ncontext: {context}" if question else context
 
 
 class _Watched:
