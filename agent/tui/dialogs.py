@@ -13,6 +13,7 @@ from textual.widgets import Button, Input, Label, Static
 
 from agent.session import read_limits
 from agent.state import RunState
+from agent.tui.field import Field
 from agent.tui.safe import text
 from p2m.errors import P2MError
 
@@ -31,7 +32,7 @@ class AskDialog(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Static(text(f"The planner asks: {self.question}"))
-            yield Input(placeholder="your answer, then Enter", compact=True)
+            yield Field(placeholder="your answer, then Enter", compact=True)
 
     @on(Input.Submitted)
     def _answered(self, event: Input.Submitted) -> None:
@@ -100,12 +101,12 @@ class ChangeDialog(ModalScreen[dict[str, Any] | None]):
             yield Static(self.heading, classes="heading")
             with Horizontal(classes="field"):
                 yield Label("target")
-                yield Input("" if target is None else f"{target:g}", id="target", compact=True)
+                yield Field("" if target is None else f"{target:g}", id="target", compact=True)
             for name in LIMITS:
                 with Horizontal(classes="field"):
                     yield Label(name)
                     value = limits.get(name)
-                    yield Input("" if value is None else f"{value:.10g}", id=name, compact=True)
+                    yield Field("" if value is None else f"{value:.10g}", id=name, compact=True)
             yield Static("", id="problem")
             with Horizontal(classes="buttons"):
                 yield Button("Change", id="change", compact=True)

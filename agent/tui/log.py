@@ -15,6 +15,7 @@ from textual.widgets import DataTable, Input, Static, TextArea
 from agent.log import WHO, LogEntry, log_lines
 from agent.plain import duration, plain, short_arguments
 from agent.state import RunState
+from agent.tui.field import Field
 from agent.tui.keys import Keys
 from agent.tui.safe import cell
 from agent.tui.table_screen import TableScreen
@@ -42,7 +43,7 @@ class LogScreen(TableScreen):
         self.shown: list[LogEntry] = []
 
     def compose(self) -> ComposeResult:
-        yield Input(placeholder=HINT, id="filter", compact=True)
+        yield Field(placeholder=HINT, id="filter", compact=True)
         table: DataTable[object] = DataTable(cursor_type="row", zebra_stripes=True, id="calls")
         table.add_columns("#", "who", "tool", "status", "time", "spend", "arguments and result")
         yield table

@@ -7,10 +7,11 @@ from typing import ClassVar
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.widgets import TextArea
+
+from agent.tui.field import Area
 
 
-class Prompt(TextArea):
+class Prompt(Area):
     """Enter sends, Ctrl+J is a new line, a paste is never sent by itself."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+j", "new_line", "New line", show=False)]

@@ -20,6 +20,7 @@ from agent.events import Review
 from agent.plain import plain
 from agent.state import RunState
 from agent.steer import send
+from agent.tui.field import Field
 from agent.tui.keys import Keys
 from agent.tui.safe import cell, line, text
 from agent.tui.table_screen import TableScreen
@@ -61,7 +62,7 @@ class AnswerDialog(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Static(line(f"The right answer: {HOW_TO_TYPE[self.kind]}", 200))
-            yield Input(plain(typed(self.kind, self.row.output)).replace("\n", " "), compact=True)
+            yield Field(plain(typed(self.kind, self.row.output)).replace("\n", " "), compact=True)
             yield Static("", id="problem")
 
     @on(Input.Submitted)
@@ -96,7 +97,7 @@ class RowsScreen(TableScreen):
 
     def compose(self) -> ComposeResult:
         yield Static("reading the rows …", id="head")
-        yield Input(placeholder="filter: text, label:NAME, source:generated", id="filter", compact=True)
+        yield Field(placeholder="filter: text, label:NAME, source:generated", id="filter", compact=True)
         table: DataTable[object] = DataTable(cursor_type="row", zebra_stripes=True, id="rows")
         table.add_columns("", "label" if self.run_state.task.labels else "answer", "text")
         yield table

@@ -12,6 +12,7 @@ from textual.widgets import DataTable, Input, Static
 
 from agent.runs import RunRow, list_runs, runs_dir, summary
 from agent.runs_table import row_cells
+from agent.tui.field import Field
 from agent.tui.keys import Keys
 from agent.tui.safe import cell
 from agent.tui.table_screen import TableScreen
@@ -37,7 +38,7 @@ class RunsScreen(TableScreen):
 
     def compose(self) -> ComposeResult:
         yield Static("", id="head")
-        yield Input(placeholder="filter: words that the line must have", id="filter", compact=True)
+        yield Field(placeholder="filter: words that the line must have", id="filter", compact=True)
         table: DataTable[object] = DataTable(cursor_type="row", zebra_stripes=True, id="runs")
         table.add_columns("run", "status", "score [95% interval]", "on", "spend", "time")
         yield table

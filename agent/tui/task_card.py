@@ -18,6 +18,7 @@ from agent.chat import edited, example_lines
 from agent.plain import plain
 from agent.session import check_task, open_catalog, read_approve, read_limits, resolve_endpoint
 from agent.settings import Settings
+from agent.tui.field import Area, Field
 from agent.tui.keys import Keys
 from agent.tui.safe import text
 from p2m.errors import P2MError
@@ -61,30 +62,30 @@ class TaskScreen(Screen[bool]):
         kind = kind_of(task)
         yield Static("Is this the task? Change what is wrong, then Ctrl+S.", classes="heading", markup=False)
         with VerticalScroll(id="card", can_focus=False):
-            yield from self._row("instruction", TextArea(plain(task.instruction), id="instruction"))
+            yield from self._row("instruction", Area(plain(task.instruction), id="instruction"))
             yield from self._row("kind", _choice(KINDS, kind, "kind"))
-            yield from self._row("labels", Input(plain(", ".join(task.labels)), id="labels", compact=True))
-            yield from self._row("scale", Input(_scale_words(task), id="scale", placeholder="1 to 5", compact=True))
+            yield from self._row("labels", Field(plain(", ".join(task.labels)), id="labels", compact=True))
+            yield from self._row("scale", Field(_scale_words(task), id="scale", placeholder="1 to 5", compact=True))
             yield from self._row(
                 "examples",
-                TextArea(plain(example_lines(task)), id="examples", placeholder="none; one a line: input => answer"),
+                Area(plain(example_lines(task)), id="examples", placeholder="none; one a line: input => answer"),
             )
             yield from self._row("metric", _choice(_metrics(kind), task.metric, "metric"))
             target = "" if task.target is None else f"{task.target:g}"
             yield from self._row(
-                "target", Input(target, id="target", placeholder="none: the best it can; or 0.85", compact=True)
+                "target", Field(target, id="target", placeholder="none: the best it can; or 0.85", compact=True)
             )
             yield from self._row(
-                "held out", Input(plain(task.validation or ""), id="validation", placeholder=HELD_OUT, compact=True)
+                "held out", Field(plain(task.validation or ""), id="validation", placeholder=HELD_OUT, compact=True)
             )
             yield from self._row(
-                "train on", Input(plain(task.train or ""), id="train", placeholder="a labelled file", compact=True)
+                "train on", Field(plain(task.train or ""), id="train", placeholder="a labelled file", compact=True)
             )
             yield from self._budget()
-            yield from self._row("planner", Input(options.planner, id="planner", compact=True))
-            yield from self._row("teacher", Input(options.teacher, id="teacher", compact=True))
+            yield from self._row("planner", Field(options.planner, id="planner", compact=True))
+            yield from self._row("teacher", Field(options.teacher, id="teacher", compact=True))
             yield from self._row(
-                "catalogue", Input(options.catalog or "", id="catalog", placeholder="a folder, or hub", compact=True)
+                "catalogue", Field(options.catalog or "", id="catalog", placeholder="a folder, or hub", compact=True)
             )
             yield from self._row("approve", _choice(APPROVE, options.approve, "approve"))
         yield Static("", id="problem")
@@ -100,7 +101,7 @@ class TaskScreen(Screen[bool]):
             for name, words in LIMITS.items():
                 value = getattr(limits, name)
                 shown = "" if value is None else f"{value:.10g}"
-                yield Input(shown, id=f"budget-{name}", placeholder="any", compact=True, classes="limit")
+                yield Field(shown, id=f"budget-{name}", placeholder="any", compact=True, classes="limit")
                 yield Label(words, classes="unit")
 
     def _row(self, name: str, widget: Any) -> ComposeResult:

@@ -23,6 +23,7 @@ from agent.runs import is_held
 from agent.state import RunState, fold
 from agent.steer import send
 from agent.tui.feed import Feed
+from agent.tui.field import Field
 from agent.tui.keys import Keys
 from agent.tui.safe import line
 from agent.tui.scores import Scores, best_words
@@ -86,7 +87,7 @@ class WorkScreen(Screen[None]):
         with Horizontal(id="main"):
             yield Feed(self.run_dir)
             yield Scores(id="scores")
-        yield Input(placeholder="a message for the planner: it reads it at its next turn", id="message", compact=True)
+        yield Field(placeholder="a message for the planner: it reads it at its next turn", id="message", compact=True)
         yield Keys()
 
     def on_mount(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from textual.events import Key
 from textual.widget import Widget
 from textual.widgets import DataTable, Input, TextArea
 
@@ -14,6 +15,8 @@ from agent.events import ApprovalAsked, PlannerSpoke, ToolFinished, ToolProgress
 from agent.steer import FILE
 from agent.tui.cards import ToolCard
 from agent.tui.feed import MOST_MOUNTED, Feed
+from agent.tui.field import Field
+from agent.tui.prompt import Prompt
 from agent.tui.source import Replay
 from agent.tui.work import WorkScreen
 from tests.scripted_run import Script, finished_run, to_first_training, unfinished_run
@@ -98,6 +101,20 @@ async def test_what_the_person_says_is_sent_to_the_process_that_works(script: Sc
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(pilot.app.screen, WorkScreen))
         assert sent(folder / "live")[-1] == {"change": {"target": 0.8, "budget": {"minutes": 45.0}}}
+
+
+@pytest.mark.parametrize("kind", [Field, Prompt])
+async def test_keys_that_come_in_one_packet_act_in_order(kind: type[Field] | type[Prompt], folder: Path) -> None:
+    async with running() as pilot:
+        widget = kind(id="typed")
+        await pilot.app.screen.mount(widget)
+        widget.focus()
+        await pilot.pause()
+        for key in ("a", "b", "backspace", "backspace", "1", "6", "backspace", "7", "home", "0"):
+            pilot.app.post_message(Key(key, key if len(key) == 1 else None))
+        await until(pilot, lambda: bool(widget.value if isinstance(widget, Field) else widget.text))
+        await pilot.pause(0.3)
+        assert (widget.value if isinstance(widget, Field) else widget.text) == "017"
 
 
 async def test_a_run_nobody_works_on_takes_no_message(folder: Path) -> None:
