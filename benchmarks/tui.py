@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import ROOT, options, say, table, write_json
+from common import ROOT, options, say, table, write_json
 
 EVENTS, EARLIER = 10_000, 9_750
 LIVE_PER_SECOND = 5

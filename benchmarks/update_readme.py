@@ -196,6 +196,18 @@ def needs() -> str:
     return table(["method", "memory reckoned, GB", "measured, GB", "epoch reckoned, s", "measured, s"], rows)
 
 
+def tui() -> str:
+    """The rows of benchmarks/tui.py in words."""
+    found = json.loads((RESULTS / "tui.json").read_text(encoding="utf-8"))
+    paint, key, memory = found["rows"]
+    return (
+        f"First paint {paint['median']:.2f} s after the process is started (median of {paint['n']}; p95 "
+        f"{paint['p95']:.2f} s). A key is answered in {key['median']:.0f} ms (median of {key['n']}; p95 "
+        f"{key['p95']:.0f} ms). Memory {memory['median']:.0f} MB when the run is opened, {memory['p95']:.0f} MB after "
+        f"{memory['n']:,} events."
+    )
+
+
 def fill(readme: str, name: str, body: str) -> str:
     """``readme`` with what stands between the markers of ``name`` replaced."""
     pattern = rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)"
@@ -217,6 +229,7 @@ def main() -> None:
         ("many_labels", many_labels),
         ("inference", inference),
         ("estimate", estimate_line),
+        ("tui", tui),
     ):
         if (RESULTS / f"{name}.json").exists():
             readme = fill(readme, name, make())

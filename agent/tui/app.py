@@ -41,6 +41,7 @@ class P2MApp(App[int]):
         super().__init__()
         self.options, self.first_run = options, run_dir
         self.workers_started: list[Worker] = []
+        self.typed_at = 0.0
 
     def on_mount(self) -> None:
         self.theme = THEMES["light" if getattr(self.options, "light", False) else "dark"]

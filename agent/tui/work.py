@@ -13,7 +13,7 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, Static
 
 from agent.events import ApprovalAsked, Approved, RunEnded, RunResumed, RunStarted, ToolFinished, ToolStarted
@@ -37,6 +37,7 @@ POLL_SECONDS = 0.1
 TICK_SECONDS = 0.5
 WIDE = 100
 """Columns from which the scores stand beside the feed."""
+TYPING_SECONDS = 1.5
 BATCH = 200
 """Records drawn between two looks at the keyboard."""
 
@@ -316,12 +317,20 @@ class WorkScreen(Screen[None]):
         from agent.tui.dialogs import AskDialog, YesDialog
 
         self._asked = None
+        await self._hands_off()
         if isinstance(event, ApprovalAsked):
             said = await self.app.push_screen_wait(YesDialog(f"{event.words}. May it run?"))
             self._send(approve=bool(said))
         elif what.startswith("answer"):
             answer = await self.app.push_screen_wait(AskDialog(str(event.arguments.get("question", ""))))
             self._send(answer=answer or "")
+
+    async def _hands_off(self) -> None:
+        """A question does not come between two keys of a sentence: the next of them would be taken for its answer."""
+        import asyncio
+
+        while time.monotonic() - self.app.typed_at < TYPING_SECONDS or isinstance(self.app.screen, ModalScreen):  # noqa: ASYNC110
+            await asyncio.sleep(POLL_SECONDS)
 
     # Other views of the same run.
 

@@ -136,6 +136,19 @@ async def test_an_approval_that_waits_is_put_to_the_person(script: Script, folde
         await until(pilot, lambda: {"approve": True} in sent(folder / "live"))
 
 
+async def test_a_question_does_not_come_between_two_keys(script: Script, folder: Path) -> None:
+    async with running(folder / "live") as pilot:
+        await until(pilot, "best accuracy 0.720")
+        script.add(ToolStarted("t9.1", "generate_batch", {"n": 400}, "planner"))
+        await pilot.press(*"ma")
+        script.add(ApprovalAsked("t9.1", "generate_batch may cost about $1.80"))
+        await until(pilot, "waits for your yes")
+        await pilot.press(*"y")
+        assert "May it run?" not in seen(pilot) and pilot.app.screen.query_one("#message", Input).value == "may"
+        await until(pilot, "$1.80. May it run?")
+        assert not any("approve" in said for said in sent(folder / "live"))
+
+
 async def test_a_question_of_the_planner_is_answered(script: Script, folder: Path) -> None:
     async with running(folder / "live") as pilot:
         await until(pilot, "best accuracy 0.720")
