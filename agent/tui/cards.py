@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 
 from textual import on
 from textual.app import ComposeResult
@@ -14,11 +15,15 @@ from textual.widgets._collapsible import CollapsibleTitle
 from agent.events import ToolProgress
 from agent.plain import duration, one_line, price, short_arguments
 from agent.state import Call
-from agent.tui.drawings import drawing
+from agent.tui.drawings import dataset_rows, drawing
 from agent.tui.safe import line, markdown, text
 
 BAR_CELLS = 12
 RESULT_CHARS = 400
+DRAWN_WHOLE = ("generate_batch",)
+"""Their words are shown with the rows themselves."""
+FENCE = "<<<"
+"""From here on a result quotes data, for the planner: the opened card has it."""
 SPINNER = "|/-\\"
 
 
@@ -27,8 +32,8 @@ class ToolCard(Collapsible):
 
     DEFAULT_CLASSES = "card"
 
-    def __init__(self, call: Call, began: float = 0.0) -> None:
-        self.call = call
+    def __init__(self, call: Call, run_dir: Path, began: float = 0.0) -> None:
+        self.call, self.run_dir = call, run_dir
         self.progress: ToolProgress | None = None
         self._began = self._now = began
         self._at_work = True
@@ -99,13 +104,12 @@ class ToolCard(Collapsible):
             return parts
         if call.error:
             parts.append(Static(text(f"{call.error}: {call.text}", "$text-error")))
-        elif call.display:
+        elif call.display and call.tool not in DRAWN_WHOLE:
             parts.append(Markdown(markdown(call.display), open_links=False))
         else:
             parts.append(Static(text(call.text)))
-        drawn = drawing(call.tool, call.data or {})
-        if drawn is not None:
-            parts.append(Static(drawn))
+        drawn = (drawing(call.tool, call.data or {}), dataset_rows(self.run_dir, call.data or {}))
+        parts += [Static(one) for one in drawn if one is not None]
         return parts
 
     def _headline(self) -> Content:
@@ -124,7 +128,8 @@ class ToolCard(Collapsible):
     def _second_line(self) -> list[Content]:
         call = self.call
         if call.finished:
-            said = one_line(f"{call.error}: {call.text}" if call.error else call.text, RESULT_CHARS)
+            text = call.text.partition(FENCE)[0]
+            said = one_line(f"{call.error}: {text}" if call.error else text, RESULT_CHARS)
             costs = [duration(call.seconds)]
             if call.tokens:
                 costs += [f"{call.tokens:,} tokens", price(call.usd, call.unpriced, call.tokens)]

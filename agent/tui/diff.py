@@ -49,10 +49,14 @@ class DiffScreen(Screen[None]):
         self.query_one("#head", Static).update(line(said))
         table = self.query_one(DataTable)
         table.clear(columns=True)
-        table.add_columns("", f"#{self.first + 1}", f"#{self.second + 1}", "change")
+        narrow = self.app.size.width < 100
+        wide = (20, 20, 20, 12) if narrow else (30, 30, 30, 18)
+        for name, width in zip(("", f"#{self.first + 1}", f"#{self.second + 1}", "change"), wide, strict=True):
+            table.add_column(name, width=width)
         for d in compare(self.run_state, self.store, first, second):
             style = "red" if d.change.startswith("-") else "green" if d.change.startswith("+") else ""
-            table.add_row(cell(d.what, 40, "bold"), cell(d.first, 48), cell(d.second, 48), cell(d.change, 40, style))
+            words = zip((d.what, d.first, d.second, d.change), wide, ("bold", "", "", style), strict=True)
+            table.add_row(*(cell(word, width, how) for word, width, how in words))
 
     def action_other(self, step: int) -> None:
         places = [n for n in range(len(self.models)) if n != self.second]

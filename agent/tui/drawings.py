@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 
 from agent.plain import one_line
 
+if TYPE_CHECKING:
+    from p2m.rows import Row
+
 MOST_LABELS = 12
+FIRST_ROWS, LEFT_OUT = 6, 4
 BAR = 20
 
 
@@ -18,6 +23,39 @@ def drawing(tool: str, data: Mapping[str, Any]) -> Content | None:
     draw = DRAWINGS.get(tool)
     lines = draw(data) if draw else []
     return Content("\n".join(lines)) if lines else None
+
+
+def dataset_rows(run_dir: Path, data: Mapping[str, Any]) -> Content | None:
+    """The first rows of a dataset that a call made, a label each where there are labels, and what was left out, with
+    the reason; None where it made none or its rows are gone."""
+    from agent.answers import in_words
+    from agent.runs import load_state
+    from p2m import kinds
+    from p2m.errors import P2MError
+    from p2m.store import Store
+
+    updates: list[dict[str, Any]] = data.get("datasets") or []
+    made = data.get("dataset") or (updates[0].get("dataset") if updates else None)
+    if not made:
+        return None
+    store = Store(run_dir / "artifacts")
+    try:
+        rows, meta = store.rows(made["handle"]), store.meta(made["handle"])
+        kind = kinds.of(load_state(run_dir).task).name
+    except (P2MError, OSError, ValueError, KeyError):
+        return None
+    first: dict[str, list[Row]] = {}
+    for row in rows:
+        first.setdefault(row.output if made.get("labels") else "", []).append(row)
+    shown = [row for n in range(FIRST_ROWS) for same in first.values() for row in same[n : n + 1]][:FIRST_ROWS]
+    lines = [Content.styled(f"first of {len(rows):,} rows", "bold")]
+    for row in shown:
+        answer = one_line(in_words(kind, row.output), 24)
+        lines.append(Content.assemble(("+ ", "$text-success"), f"{answer:<14} ", (one_line(row.input, 110), "dim")))
+    for gone in (meta.get("removed_samples") or ())[:LEFT_OUT]:
+        why = one_line(str(gone.get("reason", "")), 24)
+        lines.append(Content.assemble(("x ", "$text-error"), f"{why:<14} ", (one_line(str(gone["input"]), 110), "dim")))
+    return Content("\n").join(lines)
 
 
 def _training(data: Mapping[str, Any]) -> list[str]:

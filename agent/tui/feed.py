@@ -178,7 +178,7 @@ class Feed(VerticalScroll):
             case PlannerSpoke():
                 return self._spoken(event)
             case ToolStarted():
-                card = ToolCard(calls[event.id], self._began)
+                card = ToolCard(calls[event.id], self.run_dir, self._began)
                 self._cards[event.id] = card
                 return [card]
             case ToolFinished():
@@ -213,7 +213,7 @@ class Feed(VerticalScroll):
     def _finished(self, call: Call) -> list[Widget]:
         card = self._cards.pop(call.id, None)
         if card is None:
-            return [ToolCard(call)]
+            return [ToolCard(call, self.run_dir)]
         card.finish(call)
         return []
 

@@ -23,7 +23,7 @@ STYLES = {"met": "green", "below": "yellow", "running": "cyan", "interrupted": "
 
 class RunsScreen(TableScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open", "Open"),
+        Binding("o", "open", "Open (Enter)"),
         Binding("p", "replay", "Replay"),
         Binding("t", "try_it", "Try it"),
         Binding("slash", "filter", "Filter"),

@@ -70,6 +70,17 @@ async def test_a_card_opens_on_enter_and_holds_everything(folder: Path) -> None:
         await until(pilot, "true label, and how often each was said")
 
 
+async def test_a_dataset_is_shown_by_its_first_rows_and_what_was_left_out(folder: Path) -> None:
+    finished_run(folder / "done")
+    async with running(folder / "done") as pilot:
+        await until(pilot, "MET")
+        card = next(c for c in pilot.app.screen.query(ToolCard) if c.call.tool == "generate_batch" and not c.call.error)
+        card.query_one("CollapsibleTitle").focus()
+        await pilot.press("enter")
+        text = await until(pilot, "first of ")
+        assert "+ abbreviation   Question number 0 about abbreviation" in text
+
+
 async def test_a_live_run_grows_on_the_screen(script: Script, folder: Path) -> None:
     async with running(folder / "live") as pilot:
         await until(pilot, "best accuracy 0.720")
