@@ -28,12 +28,15 @@ SPINNER = "|/-\\"
 
 
 class ToolCard(Collapsible):
-    """``call`` as the state has it, begun when the run's clock stood at ``began``; ``progress`` while it works."""
+    """``call`` as the state has it, begun when the run's clock stood at ``began``; ``progress`` while it works.
+
+    ``kind`` is that of the task, by its name in ``p2m.kinds``.
+    """
 
     DEFAULT_CLASSES = "card"
 
-    def __init__(self, call: Call, run_dir: Path, began: float = 0.0) -> None:
-        self.call, self.run_dir = call, run_dir
+    def __init__(self, call: Call, run_dir: Path, kind: str, began: float = 0.0) -> None:
+        self.call, self.run_dir, self.kind = call, run_dir, kind
         self.progress: ToolProgress | None = None
         self._began = self._now = began
         self._at_work = True
@@ -108,7 +111,7 @@ class ToolCard(Collapsible):
             parts.append(Markdown(markdown(call.display), open_links=False))
         else:
             parts.append(Static(text(call.text)))
-        drawn = (drawing(call.tool, call.data or {}), dataset_rows(self.run_dir, call.data or {}))
+        drawn = (drawing(call.tool, call.data or {}), dataset_rows(self.run_dir, self.kind, call.data or {}))
         parts += [Static(one) for one in drawn if one is not None]
         return parts
 

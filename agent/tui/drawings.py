@@ -25,12 +25,10 @@ def drawing(tool: str, data: Mapping[str, Any]) -> Content | None:
     return Content("\n".join(lines)) if lines else None
 
 
-def dataset_rows(run_dir: Path, data: Mapping[str, Any]) -> Content | None:
+def dataset_rows(run_dir: Path, kind: str, data: Mapping[str, Any]) -> Content | None:
     """The first rows of a dataset that a call made, a label each where there are labels, and what was left out, with
     the reason; None where it made none or its rows are gone."""
     from agent.answers import in_words
-    from agent.runs import load_state
-    from p2m import kinds
     from p2m.errors import P2MError
     from p2m.store import Store
 
@@ -41,7 +39,6 @@ def dataset_rows(run_dir: Path, data: Mapping[str, Any]) -> Content | None:
     store = Store(run_dir / "artifacts")
     try:
         rows, meta = store.rows(made["handle"]), store.meta(made["handle"])
-        kind = kinds.of(load_state(run_dir).task).name
     except (P2MError, OSError, ValueError, KeyError):
         return None
     first: dict[str, list[Row]] = {}

@@ -178,11 +178,11 @@ class Feed(VerticalScroll):
             case PlannerSpoke():
                 return self._spoken(event)
             case ToolStarted():
-                card = ToolCard(calls[event.id], self.run_dir, self._began)
+                card = ToolCard(calls[event.id], self.run_dir, state.workspace.kind, self._began)
                 self._cards[event.id] = card
                 return [card]
             case ToolFinished():
-                return self._finished(calls[event.id])
+                return self._finished(calls[event.id], state.workspace.kind)
             case Retry():
                 return self._retried(event)
             case UserSpoke():
@@ -210,10 +210,10 @@ class Feed(VerticalScroll):
             fresh.append(Static(line(f"malformed turn: {event.malformed}", 300, "$text-warning"), classes="note"))
         return fresh
 
-    def _finished(self, call: Call) -> list[Widget]:
+    def _finished(self, call: Call, kind: str) -> list[Widget]:
         card = self._cards.pop(call.id, None)
         if card is None:
-            return [ToolCard(call, self.run_dir)]
+            return [ToolCard(call, self.run_dir, kind)]
         card.finish(call)
         return []
 

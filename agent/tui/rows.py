@@ -95,6 +95,10 @@ class RowsScreen(TableScreen):
         self.shown: list[Row] = []
         self.reviews: dict[str, Review] = {}
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What would change nothing is not offered."""
+        return self.live or action not in ("say", "relabel", "undo", "send")
+
     def compose(self) -> ComposeResult:
         yield Static("reading the rows …", id="head")
         yield Field(placeholder="filter: text, label:NAME, source:generated", id="filter", compact=True)
