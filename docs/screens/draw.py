@@ -11,10 +11,10 @@ import os
 from pathlib import Path
 
 from textual.pilot import Pilot
-from textual.widgets import Input
 
 from agent.runs import load_state
 from agent.tui.app import P2MApp
+from agent.tui.prompt import Prompt
 from agent.tui.source import Replay
 from agent.tui.tryit import TryScreen
 from agent.tui.work import WorkScreen, open_run
@@ -72,12 +72,12 @@ async def midway(app: P2MApp, pilot: Pilot[int], run: Path) -> None:
 
 async def answered(app: P2MApp, pilot: Pilot[int], text: str) -> None:
     await pilot.pause(1.0)
-    field = app.screen.query_one(Input)
+    field = app.screen.query_one(Prompt)
     for _ in range(1200):
         await pilot.pause(0.1)
         shown = str(app.screen.query_one("#answer").render())
-        if "ready" in shown and not field.value:
-            field.value = text
+        if "ready" in shown and not field.text:
+            field.load_text(text)
             await pilot.press("enter")
         elif "nearest training rows" in shown and "looking" not in shown:
             return
