@@ -68,3 +68,13 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 
 clean:  ## remove what this Makefile made
 	rm -rf $(VENV) runs/demo build dist *.egg-info
+
+# Every kind of student against transformers.Trainer: about half an hour on two quiet cores.
+KINDS ?= classify few_shot multi_label extract read score generate lora seq2seq
+bench-train-speed:  ## measure the training of every kind against transformers.Trainer (needs the extra bench)
+	for kind in $(KINDS); do \
+	  name=train_speed_$$kind; [ $$kind = classify ] && name=train_speed; \
+	  $(BIN)/python benchmarks/train_speed.py --kind $$kind --fast --json benchmarks/results/$$name.json || exit 1; \
+	done
+	$(BIN)/python benchmarks/update_readme.py
+.PHONY: bench-train-speed
