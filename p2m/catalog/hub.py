@@ -157,7 +157,7 @@ class HubCatalog:
             raise BadInput(f"{dataset} has no README.md card", where=self.client.endpoint)
         if (info.files["README.md"] or 0) > CARD_BYTES:
             raise BadInput(f"the card is larger than {CARD_BYTES // 1000} kB", where=dataset)
-        card = dataset_card(dataset, self.client.file("dataset", dataset, info.sha, "README.md"))
+        card = dataset_card(dataset, self.client.file("dataset", dataset, info.sha, "README.md", CARD_BYTES))
         safety.check_license(card, self.settings)
         found = layout.split_files(dataset, card, list(info.files))
         sizes = {name: info.files[name] for names in found.values() for name in names}
@@ -205,7 +205,7 @@ class HubCatalog:
     def _source(self, file: HubFile) -> readers.File:
         if file.size > WHOLE_BYTES:
             return file
-        return _Named(self.client.file("dataset", file.repo, file.sha, file.path), file)
+        return _Named(self.client.file("dataset", file.repo, file.sha, file.path, file.size), file)
 
     def _count(self, file: HubFile) -> int:
         if file.size <= WHOLE_BYTES or safety.format_of(file.name) == ".parquet":

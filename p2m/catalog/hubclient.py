@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from p2m.catalog.hubguard import guard, listing
+from p2m.catalog.hubguard import at_most, guard, listing
 from p2m.catalog.safety import Refused
 from p2m.errors import BadInput, P2MError, ProviderError
 
@@ -118,12 +118,16 @@ class HubClient:
         ask = lambda: self.api.model_info(model, revision=revision, files_metadata=True, timeout=REQUEST_SECONDS)  # noqa: E731
         return repo_info(self._again(ask, f"the model {model}"))
 
-    def file(self, kind: RepoType, repo: str, sha: str, name: str) -> Path:
-        """A whole file, in the cache of ``huggingface_hub``."""
+    def file(self, kind: RepoType, repo: str, sha: str, name: str, size: int | None = None) -> Path:
+        """A whole file, in the cache of ``huggingface_hub``. One larger than the ``size`` it was listed with is
+        ``Refused``."""
         from huggingface_hub import hf_hub_download
 
         def fetch() -> str:
-            return hf_hub_download(repo, name, repo_type=kind, revision=sha, endpoint=self.endpoint, token=self.token)
+            with at_most(size):
+                return hf_hub_download(
+                    repo, name, repo_type=kind, revision=sha, endpoint=self.endpoint, token=self.token
+                )
 
         return Path(self._again(fetch, f"{name} of {repo}"))
 

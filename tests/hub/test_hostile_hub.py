@@ -98,6 +98,25 @@ def test_pages_without_end_end(hub: LoopbackHub) -> None:
     assert len(hub.requests) < 30
 
 
+@pytest.mark.parametrize("name", ["train.jsonl", "README.md"])
+def test_a_file_larger_than_it_was_listed_is_not_read(name: str, hub: LoopbackHub) -> None:
+    make(hub.tree.root, "a/bad")
+    hub.fail(f"/{name}", 200, times=9, method="GET", body=b'{"text": "x"}\n' * 100_000)
+    with pytest.raises(Refused, match=r"size rule.*listed with [\d,]+ bytes has 1,400,000"):
+        list(HubCatalog(HubClient(hub.url)).rows("a/bad", "train"))
+
+
+def test_xet_is_only_for_the_hub_itself(hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would fetch from wherever a mirror says, past the rules here."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
+    HubClient("https://huggingface.co")
+    assert constants.HF_HUB_DISABLE_XET is False
+    HubClient(hub.url)
+    assert constants.HF_HUB_DISABLE_XET is True
+
+
 def test_a_search_goes_on_without_a_hostile_dataset(hub: LoopbackHub, other: LoopbackHub) -> None:
     make(hub.tree.root, "a/bad")
     make(hub.tree.root, "b/good")
