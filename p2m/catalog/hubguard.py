@@ -34,7 +34,7 @@ _listing = threading.local()
 
 def guard(endpoint: str) -> None:
     """From here on this process reads from ``endpoint``, the other endpoints given before, ``$HF_ENDPOINT``, the Hub's
-    own hosts over https, and ``$P2M_HUB_HOSTS`` (names with commas between). Reading from elsewhere raises ``Refused``."""
+    own hosts over https, and ``$P2M_HUB_HOSTS`` (names with commas between); from elsewhere, ``Refused`` is raised."""
     from huggingface_hub import constants, set_client_factory
     from huggingface_hub.utils._http import default_client_factory
 
