@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,11 @@ def test_the_card_of_int8_says_what_it_costs(
     assert main(["export", str(runs[kind]), "--onnx", "--int8"]) == 0
     assert "of 20 validation answers equal" in capsys.readouterr().err
     body = (runs[kind] / "export" / "onnx-int8" / "README.md").read_text()
-    assert "Equal answers:" in body and "| rows | 20 | 20 |" in body and body.count("## Use") == 1
+    assert (
+        ("Ratings within" if kind == "score" else "Equal answers:") in body
+        and "| rows | 20 | 20 |" in body
+        and body.count("## Use") == 1
+    )
     settings = json.loads((runs[kind] / "export" / "onnx-int8" / "p2m.json").read_text())
     assert (settings["kind"], settings["format"]) == (kind, "onnx-int8")
 
@@ -122,6 +127,29 @@ def test_a_package_answers_without_p2m(kind: str, runs: dict[str, Path], tmp_pat
     labels = getattr(model, "labels", ())
     expected = [p.output for p in model.predict(texts)]
     assert [prediction_of(answer, labels).output for answer in found] == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["extract", "generate"])
+def test_a_package_runs_in_a_fresh_environment(kind: str, runs: dict[str, Path], tmp_path: Path) -> None:
+    package, texts = tmp_path / "it", texts_of(kind)
+    assert main(["package", str(runs[kind]), "--out", str(package)]) == 0
+    venv.create(tmp_path / "venv", with_pip=True)
+    python, env = str(tmp_path / "venv" / "bin" / "python"), {"PATH": os.environ["PATH"]}
+    install = [python, "-m", "pip", "install", "-q", "--no-deps", "-r", str(package / "requirements.txt")]
+    subprocess.run(install, check=True, timeout=600, env={**os.environ, "PYTHONPATH": ""})
+    done = subprocess.run(
+        [python, "predict.py", "--file", "-"],
+        input="\n".join(texts),
+        capture_output=True,
+        text=True,
+        cwd=package,
+        env=env,
+    )
+    assert done.returncode == 0, done.stderr
+    model = open_predictor(runs[kind] / "export" / ("gguf" if kind == "generate" else "onnx"))
+    found = [prediction_of(json.loads(line)).output for line in done.stdout.splitlines()]
+    assert found == [p.output for p in model.predict(texts)]
 
 
 def test_what_has_no_such_format_says_so(runs: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:

@@ -99,7 +99,8 @@ def _section(wanted: str, p: Parity, sizes: tuple[float, float]) -> str:
             f"| {b.metric} | {_interval(b)} | {_interval(a)} |\n"
             f"| rows | {b.n} | {a.n} |\n"
             f"| weights | {sizes[0]:.1f} MB | {sizes[1]:.1f} MB |",
-            f"Equal answers: {p.equal} of {p.n} ({p.equal / p.n:.1%})"
+            ("Ratings within a hundredth of the scale" if p.rated else "Equal answers")
+            + f": {p.equal} of {p.n} ({p.equal / p.n:.1%})"
             + (f"; {p.difference}." if p.difference else "."),
         ]
     )

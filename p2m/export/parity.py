@@ -15,14 +15,16 @@ from p2m.task.spec import TaskSpec
 
 # float32 sums in another order differ in the sixth digit; the rest is room for another processor's.
 SAME = 1e-3
+# Of a rating's scale: what counts as the same rating.
+SAME_RATING = 0.01
 # In points of the metric over 100.
 LOSS_WARNED = 0.005
 
 
 @dataclass(frozen=True)
 class Parity:
-    """``equal`` of ``n`` rows have the same answer; ``largest_difference`` is of any label's probability on any row, or
-    of the ratings; None where answers are words alone.
+    """``equal`` of ``n`` rows have the same answer, ratings within a hundredth of their scale; ``largest_difference``
+    is of any label's probability on any row, or of a rating as a share of its scale; None where answers are words.
 
     ``before`` and ``after`` are the metric of the delivered and of the exported model, on these rows.
     """
@@ -32,6 +34,7 @@ class Parity:
     largest_difference: float | None
     before: Estimate
     after: Estimate
+    rated: bool = False
 
     @property
     def loss(self) -> float:
@@ -54,7 +57,8 @@ class Parity:
         """In words; empty where answers have no numbers."""
         if self.largest_difference is None:
             return ""
-        return f"largest difference of a probability or rating {self.largest_difference:.2g}"
+        much = f"{self.largest_difference:.2g}"
+        return "largest difference of a " + (f"rating {much} of the scale" if self.rated else f"probability {much}")
 
     def __str__(self) -> str:
         difference = f", {self.difference}" if self.difference else ""
@@ -71,9 +75,9 @@ def compare(rows: Sequence[Row], before: Sequence[Prediction], after: Sequence[P
     kind, pairs = kinds.of(task), list(zip(before, after, strict=True))
     differences: list[float] = []
     if kind.name == "score":
-        # Six digits are written: the last of them is rounding.
-        differences = [abs(parse_number(b.output) - parse_number(a.output)) for b, a in pairs]
-        equal = sum(d <= SAME for d in differences)
+        low, high = task.scale or (0.0, 1.0)
+        differences = [abs(parse_number(b.output) - parse_number(a.output)) / (high - low) for b, a in pairs]
+        equal = sum(d <= SAME_RATING for d in differences)
     else:
         differences = [abs(b.probs[x] - a.probs[x]) for b, a in pairs if b.probs and a.probs for x in b.probs]
         equal = sum(b.output == a.output for b, a in pairs)
@@ -83,4 +87,5 @@ def compare(rows: Sequence[Row], before: Sequence[Prediction], after: Sequence[P
         largest_difference=max(differences) if differences else None,
         before=kind.estimate(task, rows, [b.output for b in before]),
         after=kind.estimate(task, rows, [a.output for a in after]),
+        rated=kind.name == "score",
     )
