@@ -38,7 +38,7 @@ class Trainable(Protocol):
 
 
 def begin(recipe: Recipe) -> None:
-    """The same recipe, rows and number of cores give the same weights."""
+    """The same recipe, rows and number of cores give the same weights, where time and memory do for all of it."""
     import torch
 
     torch.manual_seed(recipe.seed)

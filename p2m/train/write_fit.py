@@ -38,7 +38,7 @@ def train(
 ) -> tuple[TrainResult, int]:
     """Train ``writer``; also the tokens of the longest answer learnt.
 
-    The same recipe, rows and number of cores give the same weights on a CPU, unless ``recipe.seconds`` ends it. Rows
+    The same recipe, rows and number of cores give the same weights on a CPU, unless time or memory is short. Rows
     whose answer is too long to learn whole are left out and counted. Raises ``ValueError`` for no rows, ``ToolFailure``
     where none is left.
     """
