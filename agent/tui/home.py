@@ -51,7 +51,7 @@ class HomeScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield Static(HEAD, id="head", markup=False)
         with Vertical(id="home"):
-            with VerticalScroll(id="talk", can_focus=False):
+            with VerticalScroll(id="talk"):
                 yield Static(WELCOME, classes="p2m", markup=False)
             yield Static(RECENT_HEAD, id="recent-head", markup=False)
             yield OptionList(id="recent", compact=True)

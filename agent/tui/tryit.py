@@ -48,7 +48,7 @@ class TryScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield Static(line(f"try {self.run_dir.name}", 100, "bold"), id="head")
-        with VerticalScroll(can_focus=False):
+        with VerticalScroll():
             yield Static("loading the model …", id="answer")
         yield Prompt(id="text", placeholder="type a text, then Enter", soft_wrap=True, highlight_cursor_line=False)
         yield Keys()

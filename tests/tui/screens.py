@@ -58,6 +58,10 @@ async def settled(pilot: Pilot[int]) -> None:
         field.cursor_blink = False
     for area in pilot.app.screen.query(TextArea):
         area.cursor_blink = False
+    for below in pilot.app.screen_stack[:-1]:
+        for field in below.query(Input):
+            field.cursor_blink = False
+            field._cursor_visible = False
     last, same = "", 0
     while same < 5:
         await asyncio.sleep(0.15)
