@@ -161,8 +161,8 @@ def serve(args: argparse.Namespace) -> int:
 
     def ready() -> None:
         print(f"serving {task.name} on {here} (Ctrl-C ends it)", flush=True)
-        ask = f"curl {here}/predict -H 'Content-Type: application/json' -d '{{\"text\": \"some text\"}}'"
-        print(f"  {ask}", file=sys.stderr)
+        body = '{"question": "Who?", "context": "some text"}' if adapter.asks else '{"text": "some text"}'
+        print(f"  curl {here}/predict -H 'Content-Type: application/json' -d '{body}'", file=sys.stderr)
 
     run(create_app(served, adapter, model), bound, ready)
     print("p2m: the server has ended", file=sys.stderr)

@@ -38,14 +38,15 @@ def write_bundle(exported: Path, target: Path) -> Path:
 
     Raises ``BadInput`` where ``exported`` is none.
     """
-    script = _SCRIPTS[read_settings(exported)["format"].partition("-")[0]]
+    settings = read_settings(exported)
+    script = _SCRIPTS[settings["format"].partition("-")[0]]
     with replaced_folder(target) as aside:
         shutil.copytree(exported, aside / "model")
         source = resources.files("p2m.export").joinpath(script.source).read_text(encoding="utf-8")
         write_atomic(aside / "predict.py", source)
         write_atomic(aside / "requirements.txt", "".join(f"{line}\n" for line in pinned(script.needed)))
         write_atomic(aside / "Dockerfile", _dockerfile())
-        write_atomic(aside / "README.md", _readme(heading_of(exported / "README.md")))
+        write_atomic(aside / "README.md", _readme(heading_of(exported / "README.md"), settings["kind"]))
     return target
 
 
@@ -91,7 +92,8 @@ ENTRYPOINT ["python", "predict.py"]
 """
 
 
-def _readme(name: str) -> str:
+def _readme(name: str, kind: str) -> str:
+    text = "$'question: Who wrote it?\\ncontext: some text'" if kind == "read" else "'some text'"
     return f"""# {name}
 
 Made by p2m {__version__}; it runs without it. What the model does and how good it is:
@@ -99,7 +101,7 @@ Made by p2m {__version__}; it runs without it. What the model does and how good 
 
 ```
 pip install --no-deps -r requirements.txt     # Python {platform.python_version()}, where it was made
-python predict.py 'some text'
+python predict.py {text}
 python predict.py --file texts.txt            # a text a line; - is standard input
 ```
 
@@ -113,7 +115,7 @@ With Docker:
 
 ```
 docker build -t model .
-docker run --rm model 'some text'
+docker run --rm model {text}
 docker run --rm -i model --file - < texts.txt
 ```
 """
