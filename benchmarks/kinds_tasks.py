@@ -41,13 +41,14 @@ def _draw(records: Iterable[Record], n: int, fast: bool) -> list[Record]:
 
 
 def banking(data: Path, fast: bool) -> Task:
-    """77 labels, about 40 rows each."""
+    """77 labels, about 20 rows each."""
     return Task(
         "banking-77",
         "Say which of 77 intents a customer's message to an online bank has.",
         {"kind": "classify"},
-        _draw(_records(data, "polyai/banking77", "train"), 3000, False),
-        _draw(_records(data, "polyai/banking77", "test"), 1000, fast),
+        _draw(_records(data, "polyai/banking77", "train"), 1540, False),
+        _draw(_records(data, "polyai/banking77", "test"), 600, False),
+        reloaded=100,
     )
 
 
