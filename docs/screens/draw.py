@@ -22,7 +22,7 @@ from agent.tui.work import WorkScreen, open_run
 SIZE = (120, 40)
 
 
-async def draw(run: Path, out: Path) -> None:
+async def draw(run: Path, out: Path, text: str) -> None:
     options = argparse.Namespace(planner="auto", teacher="auto", catalog=None, approve="ask", seed=0, light=False)
     app = P2MApp(options)
 
@@ -46,14 +46,15 @@ async def draw(run: Path, out: Path) -> None:
         save("working")
         await pilot.press("escape")
         app.push_screen(TryScreen(run))
-        await answered(app, pilot, load_state(run).task.examples[0].input)
+        await answered(app, pilot, text)
         save("try")
 
 
 async def midway(app: P2MApp, pilot: Pilot[int], run: Path) -> None:
-    """The same run in replay, at its longest call."""
-    calls = load_state(run).calls
-    longest = max((c for c in calls if c.tool == "generate_batch"), key=lambda c: c.seconds, default=calls[0])
+    """The same run in replay, in its longest call after the first training: there is a curve by then."""
+    calls = [c for c in load_state(run).calls if c.started]
+    trained = next(n for n, c in enumerate(calls) if "experiment" in (c.data or {}))
+    longest = max(calls[trained + 1 :], key=lambda c: c.seconds)
     replay = Replay(run, speed=1024)
     app.push_screen(WorkScreen(replay))
     for _ in range(600):
@@ -87,11 +88,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a run that has delivered")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, metavar="DIR")
+    parser.add_argument("--text", default="Who painted the ceiling of the Sistine Chapel?", help="what is tried")
     asked = parser.parse_args()
     run, out = asked.run.resolve(), asked.out.resolve()
     os.chdir(run.parent)  # paths on the screen are short
     os.environ["P2M_RUNS"] = "."
-    asyncio.run(draw(Path(run.name), out))
+    asyncio.run(draw(Path(run.name), out, asked.text))
 
 
 if __name__ == "__main__":
