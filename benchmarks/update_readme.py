@@ -132,6 +132,21 @@ def tried() -> str:
     return table(["flag", "full (half A, half B)", "keyphrase (half A, half B)"], rows)
 
 
+def setups() -> str:
+    """Rows of benchmarks/retrieval_setups.py: R@5 of full descriptions and keyphrases, each also of the described."""
+    found = json.loads((RESULTS / "retrieval_setups.json").read_text(encoding="utf-8"))["rows"]
+    texts, left_out = ("contents", "name. contents", "title. contents"), ("split at spaces", "stop words")
+    cells: dict[tuple[str, str], list[str]] = {}
+    for row in found:
+        form, _, prefix = row["queries"].partition(", ")
+        system = row["system"] + (", queries with a prefix" if prefix else "")
+        if row["text"] in texts and not any(part in system for part in left_out):
+            said = f"{row['R@5']:.1f} ({row['R@5 described']:.1f})"
+            cells.setdefault((system, row["text"]), ["", ""])[form == "keyphrase"] = said
+    rows = [[*key, *values] for key, values in sorted(cells.items())]
+    return table(["found by", "text of a card", "full (of the described)", "keyphrase (of the described)"], rows)
+
+
 def latency() -> str:
     """The rows and the memory of benchmarks/catalog_latency.py."""
     found = json.loads((RESULTS / "catalog_latency.json").read_text(encoding="utf-8"))
@@ -242,6 +257,7 @@ def main() -> None:
                 ("retrieval_judged", "judged", judged),
                 ("retrieval_weights", "weights", weights),
                 ("retrieval_use_names", "tried", tried),
+                ("retrieval_setups", "setups", setups),
                 ("catalog_latency", "latency", latency),
             ),
         ),
