@@ -252,5 +252,5 @@ def _ending(event: RunEnded, state: RunState, run_dir: Path) -> Content:
         lines.append(Content.styled("the test rows are generated: an estimate on such rows only", "$text-warning"))
     lines.append(Content(f"{duration(state.seconds)}, {state.spend.tokens:,} LLM tokens, {state.spend.price}"))
     lines.append(Content(f"report  {one_line(run_dir / 'report.html', 200)}"))
-    lines.append(Content("F5 try the model" if state.delivery else "p2m resume goes on" if not good else ""))
+    lines.append(Content("F5 try the model" if state.delivery else "Ctrl+G goes on with it" if not good else ""))
     return Content("\n").join([x for x in lines if x.plain])
