@@ -110,7 +110,11 @@ def learning(state: RunState, width: int) -> Content:
     goal = f"target {task.target:g}" if task.target is not None else "no target"
     others = [b for b in state.workspace.baselines if not b.is_llm]
     strongest = max(others, key=lambda b: b.score.value, default=None)
-    base = f"best baseline {strongest.score.value:.3f} {one_line(strongest.system, 24)}" if strongest else ""
+    base = (
+        f"best baseline {strongest.score.value:.3f} {one_line(strongest.system, max(12, width - 20))}"
+        if strongest
+        else ""
+    )
     lines = [Content.styled(f"{task.metric} on validation, {goal}", "bold")]
     for row in curve(state.workspace.experiments, task.target, width, CURVE_HEIGHT):
         lines.append(_coloured(row))
