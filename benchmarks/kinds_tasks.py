@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 Record = dict[str, Any]
-MINUTES, GENERATOR_ROWS = 7, 480
-"""Of a run that trains a generator, which learns about two rows a second here: its rate falls with the time left."""
+MINUTES, GENERATOR_ROWS = 12, 480
+"""Of a run that trains a generator: its learning rate falls with the time left."""
 
 
 @dataclass(frozen=True)
