@@ -65,5 +65,10 @@ async def settled(pilot: Pilot[int]) -> None:
     last, same = "", 0
     while same < 5:
         await asyncio.sleep(0.15)
+        # A bar may still be drawn as it was before the last line came.
+        for screen in pilot.app.screen_stack:
+            for widget in screen.query("*"):
+                if widget.show_vertical_scrollbar:
+                    widget.vertical_scrollbar.refresh()
         now = seen(pilot)
         last, same = now, same + 1 if now == last else 0
