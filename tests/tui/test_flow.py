@@ -122,6 +122,7 @@ async def test_cancel_ends_the_child_that_trains(folder: Path) -> None:
             await until(pilot, lambda: any("p2m.train.job" in c for c in commands(run_dir)), 60)
             await pilot.press("f8")
             await until(pilot, lambda: not commands(run_dir), 30)
+            await until(pilot, "interrupted (ctrl+g goes on)", 30)
 
 
 def commands(run_dir: str) -> list[str]:
