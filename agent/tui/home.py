@@ -47,6 +47,8 @@ class HomeScreen(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self.chat: Chat | None = None
+        self._talking = False
+        """Something was said, though it may not be read yet."""
 
     def compose(self) -> ComposeResult:
         yield Static(HEAD, id="head", markup=False)
@@ -76,7 +78,7 @@ class HomeScreen(Screen[None]):
         recent = self.query_one("#recent", OptionList)
         recent.clear_options()
         recent.add_options(Option(_line(row), id=row.run) for row in rows)
-        self._offer_recent(bool(rows) and self.chat is None)
+        self._offer_recent(bool(rows) and not self._talking)
 
     def _offer_recent(self, shown: bool) -> None:
         self.query_one("#recent").display = shown
@@ -95,6 +97,7 @@ class HomeScreen(Screen[None]):
 
     @on(Prompt.Sent)
     def _heard(self, event: Prompt.Sent) -> None:
+        self._talking = True
         self._offer_recent(False)
         self._take(event.said)
 
@@ -175,7 +178,7 @@ class HomeScreen(Screen[None]):
 
     def action_again(self) -> None:
         """Forget what was said."""
-        self.chat = None
+        self.chat, self._talking = None, False
         self.query_one("#talk").remove_children()
         self.query_one("#talk").mount(Static(WELCOME, classes="p2m", markup=False))
         prompt = self.query_one(Prompt)

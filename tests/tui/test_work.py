@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from textual.events import Key
 from textual.widget import Widget
-from textual.widgets import DataTable, Input, TextArea
+from textual.widgets import DataTable, Input, OptionList, TextArea
 
 from agent.events import ApprovalAsked, PlannerSpoke, ToolFinished, ToolProgress, ToolStarted
 from agent.steer import FILE
@@ -332,3 +333,27 @@ async def test_a_turn_that_ends_while_its_first_words_are_drawn(folder: Path, sc
         await feed.whisper("Enough ro")
         await pilot.pause(0.2)
         assert "Enough rows now." in seen(pilot) and seen(pilot).count("Enough ro") == 1
+
+
+async def test_runs_that_are_listed_late_do_not_come_under_a_conversation(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from agent.tui import home
+
+    finished_run(folder / "question-type")
+    listed, gate = home._summaries, threading.Event()
+    monkeypatch.setattr(home, "_summaries", lambda most: (gate.wait(30), listed(most))[1])
+    hearing, hear = threading.Event(), home.HomeScreen._hear
+    monkeypatch.setattr(home.HomeScreen, "_hear", lambda self, said: (hearing.wait(30), hear(self, said))[1])
+    async with running() as pilot:
+        screen = pilot.app.screen
+        screen.query_one(Prompt).load_text("Sort what customers write to us.")
+        await pilot.press("enter")
+        gate.set()
+        await until(pilot, lambda: screen.query_one("#recent", OptionList).option_count == 1)
+        assert not screen.query_one("#recent").display
+        hearing.set()
+        await until(pilot, "Which answers are there")
+        assert not screen.query_one("#recent").display
+        await pilot.press("ctrl+n")
+        await until(pilot, lambda: screen.query_one("#recent").display)
