@@ -202,7 +202,7 @@ def _pair(line: str) -> tuple[str, str] | None:
             return str(found["input"]), str(found["output"])
         except (ValueError, KeyError, TypeError):
             return None
-    found = list(re.finditer(r"\s*(?:=>|->|→)\s*", line))
+    found = list(_ARROW.finditer(line))
     if not found:
         return None
     at = found[-1]
@@ -225,6 +225,7 @@ def _as_lines(pairs: list[tuple[str, str]]) -> str:
     return "\n".join(json.dumps({"input": i, "output": o}, ensure_ascii=False) for i, o in pairs)
 
 
+_ARROW = re.compile(r"\s*(?:=>|->|→)\s*")
 EXAMPLE_FIX = "Write each on a line: input => answer"
 Block = tuple[int, int, list[tuple[str, str]]]
 _HEADS = {"input", "text", "question", "sentence", "message", "output", "label", "answer", "class", "category"}
@@ -261,7 +262,7 @@ def _are_labelled(pairs: list[tuple[str, str]]) -> bool:
 
 def _arrows(lines: list[str]) -> Block | None:
     """Lines ``input => answer`` that follow each other."""
-    found = [(n, re.split(r"\s*(?:=>|->|→)\s*", line.strip())) for n, line in enumerate(lines)]
+    found = [(n, _ARROW.split(line.strip())) for n, line in enumerate(lines)]
     hits = [(n, parts) for n, parts in found if len(parts) == 2 and all(parts)]
     if not hits:
         return None

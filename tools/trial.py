@@ -19,7 +19,7 @@ from p2m.errors import P2MError, ToolFailure
 from p2m.files import digest, write_atomic
 from p2m.rows import Row
 from tools.base import ToolContext
-from tools.fine_tune import fetched, weights_digest
+from tools.fine_tune import SECONDS_TO_DELIVER, fetched, weights_digest
 
 if TYPE_CHECKING:
     from p2m.train.halving import Attempt, Candidate, Round
@@ -41,6 +41,12 @@ class Base:
     folder: Path
     parameters_m: float | None
     shape: Shape | None
+
+
+def trial_seconds(ctx: ToolContext, most: float, share: float) -> float:
+    """What a trial may take: ``share`` of the time that is left beside delivery, at most ``most`` seconds."""
+    left = ctx.seconds_left()
+    return most if left is None else min(most, share * (left - SECONDS_TO_DELIVER))
 
 
 class Trial:
@@ -92,6 +98,14 @@ class Trial:
             epochs=SHORT_EPOCHS if at.method == "full" else None,
             seconds=max(1.0, at.seconds - START_SECONDS),
         )
+
+    def gap(self, first: Attempt, second: Attempt) -> tuple[float, float, float]:
+        """How far the first is above the second on the same rows, in its interval: see ``difference``."""
+        from p2m.evaluate.paired import difference
+
+        task = self.ctx.task
+        sides = (first.predictions, second.predictions)
+        return difference(task.metric, self.golds, *sides, task.labels, seed=self.ctx.seed)
 
     def rows(self, n: int) -> list[Row]:
         """The sample of a round, the same for each candidate."""

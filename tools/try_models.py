@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from p2m.catalog.untrusted import clean
 from tools.base import Facts, ToolContext, ToolResult, need, tool
 from tools.conditions import conditions
-from tools.fine_tune import SECONDS_TO_DELIVER, assemble
-from tools.trial import MOST_TRIED, START_SECONDS, Trial, bases_at_hand, in_time
+from tools.fine_tune import assemble
+from tools.trial import MOST_TRIED, START_SECONDS, Trial, bases_at_hand, in_time, trial_seconds
 from tools.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -39,12 +39,11 @@ def _something_to_compare(workspace: Workspace, facts: Facts) -> str | None:
 async def try_models(ctx: ToolContext) -> ToolResult:
     """Try the best ranked base models on a few rows, the same budget for each, and start from the one that does best on
     validation."""
-    from p2m.evaluate.paired import difference
     from p2m.train.halving import halve
 
     began = time.monotonic()
     held_out = need(ctx.workspace.held_out, "precondition", "no rows are held out yet").handle
-    seconds = _seconds(ctx)
+    seconds = trial_seconds(ctx, TRIAL_SECONDS, TRIAL_SHARE)
     count = min(MOST_TRIED, sum(m["kept"] for m in ctx.workspace.models))
     if seconds < 2 * START_SECONDS * count:
         return _undecided(ctx, f"{max(seconds, 0):.0f} s of the time are for a trial, too few to load {count} models")
@@ -60,19 +59,9 @@ async def try_models(ctx: ToolContext) -> ToolResult:
         said = "; ".join(f"{clean(name, 80)}: {why}" for name, why in left_out.items())
         return _undecided(ctx, f"there are not two base models to try ({said})")
 
-    def gap(first: Attempt, second: Attempt) -> tuple[float, float, float]:
-        sides = (first.predictions, second.predictions)
-        return difference(ctx.task.metric, trial.golds, *sides, ctx.task.labels, seed=ctx.seed)
-
     labels = len(ctx.task.labels)
-    found = await halve(candidates, trial.attempt, gap, rows=len(training), labels=labels, seconds=left)
+    found = await halve(candidates, trial.attempt, trial.gap, rows=len(training), labels=labels, seconds=left)
     return _result(ctx, found, left_out, time.monotonic() - began)
-
-
-def _seconds(ctx: ToolContext) -> float:
-    """What a trial may take of the time that is left."""
-    left = ctx.seconds_left()
-    return TRIAL_SECONDS if left is None else min(TRIAL_SECONDS, TRIAL_SHARE * (left - SECONDS_TO_DELIVER))
 
 
 def _undecided(ctx: ToolContext, why: str) -> ToolResult:

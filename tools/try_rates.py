@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from p2m import kinds
 from p2m.catalog.untrusted import clean
 from tools.base import Facts, ToolContext, ToolResult, need, tool
-from tools.fine_tune import SECONDS_TO_DELIVER, assemble, train_folder
-from tools.trial import START_SECONDS, Base, Trial
+from tools.fine_tune import assemble, train_folder
+from tools.trial import START_SECONDS, Base, Trial, trial_seconds
 from tools.try_models import attempt_data, attempt_line, attempts_table
 from tools.workspace import Experiment, Workspace
 
 if TYPE_CHECKING:
-    from p2m.train.halving import Attempt, Candidate, Outcome, Round
+    from p2m.train.halving import Candidate, Outcome, Round
     from p2m.train.recipe import Method, Recipe
 
 FACTORS = (1.0, 1 / 3, 3.0)
@@ -68,7 +68,6 @@ class _RateTrial(Trial):
 async def try_rates(ctx: ToolContext) -> ToolResult:
     """Try a lower and a higher learning rate than the default on some of the rows, the same budget for each; the next
     training uses what does best on validation."""
-    from p2m.evaluate.paired import difference
     from p2m.train.halving import Candidate, halve
 
     began = time.monotonic()
@@ -77,7 +76,7 @@ async def try_rates(ctx: ToolContext) -> ToolResult:
     method: Method = best.method  # type: ignore[assignment]
     default = kinds.of(ctx.task).recipe(ctx.task, base="", method=method, seed=ctx.seed).learning_rate
     rates = {f"{rate:.1e}": rate for rate in (min(HIGHEST, max(LOWEST, default * f)) for f in FACTORS)}
-    left = _seconds(ctx)
+    left = trial_seconds(ctx, TRIAL_SECONDS, TRIAL_SHARE)
     if left < max(2 * START_SECONDS * len(rates), WORTH_TRAININGS * best.seconds):
         why = f"{max(left, 0):.0f} s of the time are for a trial, too few for {len(rates)} trainings like the last"
         return _result(method, default, default, None, why, 0.0)
@@ -87,14 +86,10 @@ async def try_rates(ctx: ToolContext) -> ToolResult:
     trial = _RateTrial(ctx, Base(best.base, Path(folder), None, None), rates, training, held_out)
     candidates = [Candidate(name, abs(log(rate / default))) for name, rate in rates.items()]
 
-    def gap(first: Attempt, second: Attempt) -> tuple[float, float, float]:
-        sides = (first.predictions, second.predictions)
-        return difference(ctx.task.metric, trial.golds, *sides, ctx.task.labels, seed=ctx.seed)
-
     found = await halve(
         candidates,
         trial.attempt,
-        gap,
+        trial.gap,
         rows=len(training),
         labels=len(ctx.task.labels),
         seconds=left - (time.monotonic() - began),
@@ -105,12 +100,6 @@ async def try_rates(ctx: ToolContext) -> ToolResult:
     )
     rate = rates[found.order[0]] if found.decided else default
     return _result(method, default, rate, found, clean(found.why, 400), time.monotonic() - began)
-
-
-def _seconds(ctx: ToolContext) -> float:
-    """What a trial may take of the time that is left."""
-    left = ctx.seconds_left()
-    return TRIAL_SECONDS if left is None else min(TRIAL_SECONDS, TRIAL_SHARE * (left - SECONDS_TO_DELIVER))
 
 
 def _result(
