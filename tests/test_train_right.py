@@ -119,6 +119,21 @@ def test_a_row_teaches_the_same_alone_and_in_a_padded_batch(kind: str, request: 
     assert lesson.weight(batch) == pytest.approx(sum(lesson.weight([i]) for i in batch))
 
 
+@pytest.mark.parametrize("kind", ["classify", "multi_label", "score", "extract", "read"])
+def test_a_batch_goes_to_where_the_student_is(
+    kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device without memory stands for a GPU: it refuses tensors of two devices as a GPU does."""
+    lesson, module = lesson_of(kind, base_of(kind, request))
+    # transformers looks whether a mask can be left out, but there are no values to look at.
+    monkeypatch.setattr("transformers.masking_utils._ignore_bidirectional_mask_sdpa", lambda *args: False)
+    module.to("meta")
+    loss = lesson.loss([0, 1, 2])
+    loss.backward()
+    learnt = [p.grad for p in module.parameters() if p.grad is not None]
+    assert loss.device.type == "meta" and learnt and all(g.device.type == "meta" for g in learnt)
+
+
 @pytest.mark.parametrize("kind", ["classify", "multi_label", "score"])
 def test_a_batch_of_texts_is_its_texts_padded_and_its_targets(kind: str, encoder: Path) -> None:
     lesson, _ = lesson_of(kind, encoder)

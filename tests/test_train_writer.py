@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ import torch
 from p2m.evaluate.predict import load_predictor
 from p2m.train.formats import IGNORED, with_instruction
 from p2m.train.recipe import Recipe, TrainResult
-from p2m.train.write_fit import train
+from p2m.train.write_fit import _seconds_to_train, train
 from p2m.train.writer import Writer, short_instruction
 from tests.conftest import pack_member
 from tests.tiny_writer import INSTRUCTION, make_writer, rows
@@ -226,3 +227,13 @@ def test_the_embedded_smollm2_is_trained_from_its_gguf_and_says_the_same_in_a_fr
         input=json.dumps(texts), capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert json.loads(done.stdout.splitlines()[-1]) == ours
+
+
+@pytest.mark.parametrize(
+    ("given", "a_scoring", "left"), [(None, 9.0, float("inf")), (100.0, 4.0, 88.0), (100.0, 40.0, 50.0)]
+)
+def test_the_time_to_answer_validation_is_kept_back(given: float | None, a_scoring: float, left: float) -> None:
+    """A last scoring of 48 rows and the answers to all 96, but never more than half of the time."""
+    judge = SimpleNamespace(seconds=a_scoring, sampled=48, rows=96)
+    asked = Recipe("base", (), "exact_match", "full", 0, seconds=given)
+    assert _seconds_to_train(asked, judge) == left  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from typing import Any
 from p2m.evaluate.predict import Prediction
 from p2m.train.batching import token_batches
 from p2m.train.formats import LONGEST_ANSWER, LONGEST_PROMPT, CausalFormat, Format, Seq2SeqFormat
-from p2m.train.runtime import device, load_config, load_model, load_tokenizer, prepare_torch
+from p2m.train.runtime import beside, device, load_config, load_model, load_tokenizer, prepare_torch
 
 BATCH_TOKENS = 4096
 # Each step reads all weights once, whatever the rows: on a CPU 32 rows take little longer than one.
@@ -35,7 +35,7 @@ def greedy(model: Any, form: Format, prompts: Sequence[list[int]], most: int, *,
     said: list[Said | None] = [None] * len(prompts)
     with torch.inference_mode():
         for batch in token_batches([len(p) for p in prompts], BATCH_TOKENS, rows=BATCH_ROWS):
-            inputs = {k: v.to(device()) for k, v in form.inputs([prompts[i] for i in batch]).items()}
+            inputs = beside(model, form.inputs([prompts[i] for i in batch]))
             out = model.generate(
                 **inputs,
                 max_new_tokens=most,

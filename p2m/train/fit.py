@@ -18,7 +18,7 @@ from p2m.rows import Row
 from p2m.train.heads import LinearHead, fit_head
 from p2m.train.loop import OnProgress, begin, every, fit
 from p2m.train.recipe import Epoch, Recipe, TrainResult
-from p2m.train.runtime import autocast
+from p2m.train.runtime import autocast, beside, device_of
 from p2m.train.student import Student
 from p2m.train.targets import row_weights, soft_targets, unbalanced
 
@@ -102,10 +102,12 @@ class _Texts:
         return [len(i) for i in self.ids]
 
     def loss(self, batch: list[int]) -> torch.Tensor:
-        with autocast():
-            logits = self.student.logits(self.student.pad([self.ids[i] for i in batch]))
-        each = self.goal.loss(logits.float(), self.targets[batch])
-        return (each * self.row_weights[batch]).sum() / self.row_weights[batch].sum()
+        padded = beside(self.student.module, self.student.pad([self.ids[i] for i in batch]))
+        with autocast(device_of(self.student.module).type):
+            logits = self.student.logits(padded)
+        weights = self.row_weights[batch].to(logits.device)
+        each = self.goal.loss(logits.float(), self.targets[batch].to(logits.device))
+        return (each * weights).sum() / weights.sum()
 
     def weight(self, batch: list[int]) -> float:
         return float(self.row_weights[batch].sum())
@@ -121,15 +123,15 @@ def train(
 ) -> TrainResult:
     """Train ``student`` on ``rows`` towards ``goal`` (one label); its weights end as those best on ``validation``.
 
-    The same recipe, rows and number of cores give the same weights. Raises ``ValueError`` for no rows or a label
-    that the recipe has not.
+    The same recipe, rows and number of cores give the same weights on a CPU. Raises ``ValueError`` for no rows or a
+    label that the recipe has not.
     """
     import torch
 
     if not rows or not validation:
         raise ValueError("training needs rows and validation rows")
     began, goal = time.monotonic(), goal or OneLabel(recipe)
-    begin(recipe)
+    begin(recipe, student)
     max_length, truncated = _cut(student, [r.input for r in rows])
     ids = student.encode_texts([r.input for r in rows], max_length)
     data = _Texts(

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from p2m.train.prefix import IGNORED, after_shared_start
+
 if TYPE_CHECKING:
     import torch
 
-IGNORED = -100
-"""Labels that teach nothing (``torch.nn.functional.cross_entropy``)."""
 LONGEST_PROMPT, LONGEST_ANSWER = 1024, 512
 # For bases that have none. The space before the answer is part of it, as in running text.
 PLAIN_TEMPLATE = (
@@ -141,8 +141,8 @@ class CausalFormat:
         """Logits and the labels that they should give, (rows, positions, words) and (rows, positions)."""
         # The vocabulary is a fifth of a small model's work: only answers need it. One position before the first too.
         longest = int((batch["labels"] != IGNORED).sum(1).max())
-        inputs = {k: v for k, v in batch.items() if k != "labels"}
-        logits = model(**inputs, logits_to_keep=longest + 1, use_cache=False).logits
+        inputs = after_shared_start(model, batch) or {k: v for k, v in batch.items() if k != "labels"}
+        logits = model(**inputs, logits_to_keep=longest + 1).logits
         return logits[:, -longest - 1 : -1], batch["labels"][:, -longest:]
 
     def generated(self, out: torch.Tensor, width: int) -> list[list[int]]:

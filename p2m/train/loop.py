@@ -16,7 +16,7 @@ from p2m.train.batching import token_batches
 from p2m.train.clock import Clock, OnProgress
 from p2m.train.memory import Lesson, Passes, tokens_that_fit
 from p2m.train.recipe import Epoch, Recipe, TrainResult, better
-from p2m.train.runtime import autocast
+from p2m.train.runtime import autocast, backend, be_deterministic, beside, device, device_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,12 +37,14 @@ class Trainable(Protocol):
     def encoder(self) -> Any: ...
 
 
-def begin(recipe: Recipe) -> None:
-    """The same recipe, rows and number of cores give the same weights, where time and memory do for all of it."""
+def begin(recipe: Recipe, student: Trainable) -> None:
+    """Seed, and put ``student`` where it trains. On a CPU the same recipe, rows and number of cores give the same
+    weights, where time and memory do for all of it."""
     import torch
 
     torch.manual_seed(recipe.seed)
-    torch.use_deterministic_algorithms(True)
+    be_deterministic()
+    student.module.to(device())
 
 
 def fit(
@@ -162,7 +164,7 @@ def optimizer(recipe: Recipe, student: Trainable) -> torch.optim.Optimizer:
             groups.setdefault((rate, decay), []).append(parameter)
     return torch.optim.AdamW(
         [{"params": members, "lr": rate, "weight_decay": decay} for (rate, decay), members in groups.items()],
-        fused=True,
+        fused=backend().fused,
     )
 
 
@@ -179,9 +181,9 @@ def every(
 
     module.eval()
     out: list[Any] = [None] * len(items)
-    with torch.inference_mode(), autocast():
+    with torch.inference_mode(), autocast(device_of(module).type):
         for batch in token_batches(lengths, tokens):
-            found = fn(pad([items[i] for i in batch])).float().numpy()
+            found = fn(beside(module, pad([items[i] for i in batch]))).float().cpu().numpy()
             for row, i in zip(found, batch, strict=True):
                 out[i] = row
     return out

@@ -18,7 +18,7 @@ from p2m.evaluate.metrics import score
 from p2m.rows import Row
 from p2m.train.loop import OnProgress, begin, every, fit
 from p2m.train.recipe import Epoch, Recipe, TrainResult
-from p2m.train.runtime import autocast, load_config, load_model, load_tokenizer, prepare_torch
+from p2m.train.runtime import autocast, beside, device_of, load_config, load_model, load_tokenizer, prepare_torch
 from p2m.train.student import positions, save_tokenizer
 
 if TYPE_CHECKING:
@@ -204,10 +204,10 @@ class _Questions:
     def loss(self, batch: list[int]) -> torch.Tensor:
         import torch
 
-        padded = self.student.pad([self.made[i] for i in batch])
-        with autocast():
+        padded = beside(self.student.module, self.student.pad([self.made[i] for i in batch]))
+        with autocast(device_of(self.student.module).type):
             logits = self.student.logits(padded)
-        gold = torch.tensor([self.ends[i] for i in batch])
+        gold = torch.tensor([self.ends[i] for i in batch], device=logits.device)
         # What is padding is no answer.
         logits = logits.float().masked_fill(padded["attention_mask"].unsqueeze(-1) == 0, -1e4)
         return torch.nn.functional.cross_entropy(logits.transpose(1, 2).flatten(0, 1), gold.flatten())
@@ -240,7 +240,7 @@ def train_reader(
     if not rows or not validation:
         raise ValueError("training needs rows and validation rows")
     began = time.monotonic()
-    begin(recipe)
+    begin(recipe, student)
     student.unanswerable = any(not r.output.strip() for r in rows)
     longest = min(WINDOW, student.longest)
     data = lesson(student, rows, longest)

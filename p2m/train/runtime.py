@@ -8,10 +8,13 @@ import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from p2m.errors import BadInput
 from p2m.machine import memory_free
+
+if TYPE_CHECKING:
+    import torch
 
 
 def _others_run() -> bool:
@@ -46,7 +49,7 @@ def has_fast_bf16() -> bool:
 
 @dataclass(frozen=True)
 class Backend:
-    """How generators train: where, whether matrix products run in bf16, transformers' attention (None: its own choice,
+    """How students train: where, whether matrix products run in bf16, transformers' attention (None: its own choice,
     sdpa where the model has it), and whether the optimiser's step is fused."""
 
     device: str
@@ -67,7 +70,7 @@ def choose_backend(*, cuda: bool, capability: tuple[int, int] = (0, 0), flash: b
 
 @cache
 def backend() -> Backend:
-    """How generators train here."""
+    """How students train here."""
     import torch
 
     if not is_cuda():
@@ -91,15 +94,36 @@ def autocast(where: str = "cpu") -> Any:
 
 @cache
 def is_cuda() -> bool:
-    """Whether generators train and answer on a GPU here. Encoders are small: they stay on the CPU."""
+    """Whether students train on a GPU here. Delivered encoders answer on the CPU, as they will at their users'."""
     import torch
 
     return torch.cuda.is_available()
 
 
+def be_deterministic() -> None:
+    """Equal runs end in equal weights, on a CPU; on a GPU that would need kernels that not every layer has."""
+    import torch
+
+    if not is_cuda():
+        torch.use_deterministic_algorithms(True)
+        # Meant to show who reads memory that nobody wrote: every new tensor would be written twice.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
 def device() -> str:
-    """Where generators run."""
+    """Where students train, and generators answer."""
     return backend().device
+
+
+def beside(module: torch.nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors of ``batch`` on the device that ``module`` is on."""
+    where = device_of(module)
+    return {name: values.to(where) for name, values in batch.items()}
+
+
+def device_of(module: torch.nn.Module) -> torch.device:
+    """Where the weights of ``module`` are."""
+    return next(module.parameters()).device
 
 
 def memory_available() -> int:

@@ -19,7 +19,7 @@ from p2m.outputs import Span, format_spans, parse_spans
 from p2m.rows import Row
 from p2m.train.loop import OnProgress, begin, every, fit
 from p2m.train.recipe import Epoch, Recipe, TrainResult
-from p2m.train.runtime import autocast, load_config, load_model, load_tokenizer, prepare_torch
+from p2m.train.runtime import autocast, beside, device_of, load_config, load_model, load_tokenizer, prepare_torch
 from p2m.train.student import positions, save_tokenizer
 
 if TYPE_CHECKING:
@@ -188,10 +188,11 @@ class _Tokens:
         import torch
 
         padded, gold = self.collate(batch)
-        with autocast():
-            logits = self.student.logits(padded)
+        with autocast(device_of(self.student.module).type):
+            logits = self.student.logits(beside(self.student.module, padded))
+        gold, weights = gold.to(logits.device), self.weights.to(logits.device)
         return torch.nn.functional.cross_entropy(
-            logits.float().flatten(0, 1), gold.flatten(), weight=self.weights, ignore_index=IGNORED
+            logits.float().flatten(0, 1), gold.flatten(), weight=weights, ignore_index=IGNORED
         )
 
     def weight(self, batch: list[int]) -> float:
@@ -227,7 +228,7 @@ def train_tagger(
     if not rows or not validation:
         raise ValueError("training needs rows and validation rows")
     began = time.monotonic()
-    begin(recipe)
+    begin(recipe, student)
     longest = min(WINDOW, student.longest)
     data = lesson(student, rows, longest)
     held_out = lesson(student, validation, longest)

@@ -22,7 +22,7 @@ from p2m.train.clock import Clock, OnProgress
 from p2m.train.formats import IGNORED, Tokens
 from p2m.train.memory import Passes, tokens_that_fit
 from p2m.train.recipe import FEW, Epoch, Recipe, TrainResult, better
-from p2m.train.runtime import autocast, backend, device, is_cuda
+from p2m.train.runtime import autocast, backend, be_deterministic, beside, device, device_of, is_cuda
 from p2m.train.writer import Writer
 
 if TYPE_CHECKING:
@@ -48,8 +48,7 @@ def train(
         raise ValueError("training needs rows and validation rows")
     began = time.monotonic()
     torch.manual_seed(recipe.seed)
-    if not is_cuda():
-        torch.use_deterministic_algorithms(True)
+    be_deterministic()
     tokens = writer.tokens(rows)
     data = [t for t in tokens if len(t.answer) <= writer.longest_answer]
     if not data:
@@ -123,13 +122,13 @@ def _loop(
     )
     clock = Clock(steps=sum(map(len, plan)), epochs=epochs, tell=on_progress)
     warm = max(1, round(recipe.warmup * clock.steps))
-    left = recipe.seconds if recipe.seconds is not None else float("inf")
     history = [replace(judge.epoch(0, None), seconds=time.monotonic() - began)]
     best, kept = history[0], _copy(trained)
     tokens = 0
     for epoch, batches in enumerate(plan, 1):
         writer.model.train()
         losses = []
+        left = _seconds_to_train(recipe, judge)
         for batch in batches:
             start = time.monotonic()
             done = clock.done / clock.steps
@@ -159,11 +158,19 @@ def _loop(
     return _Loop(history, clock, tokens, time.monotonic() - began > left, passes.spared)
 
 
+def _seconds_to_train(recipe: Recipe, judge: _Judge) -> float:
+    """Of the recipe's seconds, what scoring leaves: that of the last epoch, then the answers to all validation rows,
+    at the pace of the last scoring. Never less than half: a student that rambles before it learns must get to learn."""
+    if recipe.seconds is None:
+        return float("inf")
+    return max(recipe.seconds / 2, recipe.seconds - judge.seconds * (1 + judge.rows / judge.sampled))
+
+
 def _loss(writer: Writer, rows: Sequence[Tokens], reduction: str = "mean") -> torch.Tensor:
     import torch
 
-    batch = {name: values.to(device()) for name, values in writer.format.batch(rows).items()}
-    with autocast(device()):
+    batch = beside(writer.model, writer.format.batch(rows))
+    with autocast(device_of(writer.model).type):
         logits, labels = writer.format.logits(writer.model, batch)
     taught = labels != IGNORED
     return torch.nn.functional.cross_entropy(logits[taught].float(), labels[taught], reduction=reduction)
@@ -188,17 +195,21 @@ class _Answers:
 
 
 class _Judge:
-    """Scores the student on validation, for early stopping."""
+    """Scores the student on validation, for early stopping; ``seconds`` is what the last scoring took, ``sampled`` how
+    many of the validation ``rows`` it answered."""
 
     def __init__(self, recipe: Recipe, writer: Writer, validation: Sequence[Row], longest_answer: int) -> None:
+        self.seconds, self.rows = 0.0, len(validation)
         self._recipe, self._writer = recipe, writer
         self._tokens = [t for t in writer.tokens(validation) if len(t.answer) <= writer.longest_answer]
         chosen = sorted(random.Random(0).sample(range(len(validation)), min(SAMPLED_ROWS, len(validation))))
         self._sample = [validation[i] for i in chosen]
+        self.sampled = len(chosen)
         self._prompts = [writer.format.prompt(row.input, writer.longest_prompt)[0] for row in self._sample]
         self._most = min(writer.longest_answer, 2 * longest_answer)
 
     def epoch(self, number: int, loss: float | None) -> Epoch:
+        began = time.monotonic()
         # Flash attention takes 16 bits only. On a CPU bf16 gains nothing where one token is made at a time.
         with autocast(device()) if is_cuda() else nullcontext():
             said = greedy(
@@ -206,7 +217,9 @@ class _Judge:
             )
         also = [row.meta.get("also", ()) for row in self._sample]
         value = score(self._recipe.metric, [r.output for r in self._sample], [a.text for a in said], also=also)
-        return Epoch(number, loss, value, self._loss())
+        found = Epoch(number, loss, value, self._loss())
+        self.seconds = time.monotonic() - began
+        return found
 
     def _loss(self) -> float:
         """Mean over the answers' tokens of all validation rows."""
