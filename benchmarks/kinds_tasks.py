@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 Record = dict[str, Any]
-MINUTES, GENERATOR_ROWS = 20, 960
+MINUTES, GENERATOR_ROWS = 16, 960
 """Of a run that trains a generator: its learning rate falls with the time left."""
 
 

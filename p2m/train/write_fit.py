@@ -23,7 +23,7 @@ from p2m.train.formats import IGNORED, Tokens
 from p2m.train.memory import Passes, tokens_that_fit
 from p2m.train.recipe import FEW, Epoch, Recipe, TrainResult, better
 from p2m.train.runtime import autocast, backend, be_deterministic, beside, device, device_of, is_cuda
-from p2m.train.writer import Writer
+from p2m.train.writer import ROOM, Writer
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 GRADIENT_NORM = 1.0
 # Greedy answers cost about as much as training on the same rows; a sample is enough to rank epochs by.
 SAMPLED_ROWS = 48
+COMMON = 0.95
 
 
 def train(
@@ -55,7 +56,7 @@ def train(
         raise ToolFailure("invalid_args", f"every answer is longer than {writer.longest_answer} tokens")
     longest_answer = max(len(t.answer) for t in data)
     trained = writer.prepare(recipe.method)
-    judge = _Judge(recipe, writer, validation, longest_answer)
+    judge = _Judge(recipe, writer, validation, _answer_to_judge([len(t.answer) for t in data]))
     loop = _loop(recipe, writer, trained, data, judge, on_progress, began)
     best = max(loop.history, key=lambda e: (e.validation, -e.validation_loss, -e.epoch))
     result = TrainResult(
@@ -194,6 +195,13 @@ class _Answers:
         return float(sum(len(self.data[i].answer) for i in batch))
 
 
+def _answer_to_judge(lengths: Sequence[int]) -> int:
+    """Tokens of an answer in training: room for all but one in twenty. A student that does not end its answers yet
+    would take minutes to fill the room that the delivered one has."""
+    longest = sorted(lengths)[int(COMMON * (len(lengths) - 1))]
+    return int(ROOM * longest) + 8
+
+
 class _Judge:
     """Scores the student on validation, for early stopping; ``seconds`` is what the last scoring took, ``sampled`` how
     many of the validation ``rows`` it answered."""
@@ -206,7 +214,7 @@ class _Judge:
         self._sample = [validation[i] for i in chosen]
         self.sampled = len(chosen)
         self._prompts = [writer.format.prompt(row.input, writer.longest_prompt)[0] for row in self._sample]
-        self._most = min(writer.longest_answer, 2 * longest_answer)
+        self._most = min(writer.longest_answer, longest_answer)
 
     def epoch(self, number: int, loss: float | None) -> Epoch:
         began = time.monotonic()
