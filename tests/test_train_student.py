@@ -14,7 +14,7 @@ from p2m.errors import BadInput
 from p2m.evaluate.predict import Predictor
 from p2m.files import file_digest
 from p2m.rows import Row
-from p2m.train.fit import train
+from p2m.train.fit import _head_rows, train
 from p2m.train.recipe import Epoch, Progress, Recipe, TrainResult, better
 from p2m.train.student import Student
 from tests.tiny_model import FILLER, LABELS, make_encoder, rows
@@ -191,3 +191,13 @@ def test_few_shot_on_the_pack_beats_chance_by_far(minilm: Path) -> None:
     four = recipe(minilm, "frozen")
     _, result, _ = run(four, rows(12, 0), rows(60, 1))
     assert result.epochs[0].validation > 0.6
+
+
+@pytest.mark.parametrize(
+    ("labels", "rows", "head", "epochs"),
+    [(3, 400, 400, 10), (7, 1500, 512, 6), (77, 1540, 1540, 12), (77, 9000, 1848, 4), (1000, 20_000, 8000, 12)],
+)
+def test_many_labels_get_a_head_of_more_rows_and_more_epochs(labels: int, rows: int, head: int, epochs: int) -> None:
+    asked = Recipe("base", tuple(map(str, range(labels))), "accuracy", "full", 0)
+    assert (len(_head_rows(asked, rows)), asked.epochs_for(rows)) == (head, epochs)
+    assert len(_head_rows(replace(asked, method="frozen"), rows)) == rows
