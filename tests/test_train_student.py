@@ -15,7 +15,7 @@ from p2m.evaluate.predict import Predictor
 from p2m.files import file_digest
 from p2m.rows import Row
 from p2m.train.fit import _head_rows, train
-from p2m.train.recipe import Epoch, Progress, Recipe, TrainResult, better
+from p2m.train.recipe import Epoch, Progress, Recipe, TrainResult, better, stalled
 from p2m.train.student import Student
 from tests.tiny_model import FILLER, LABELS, make_encoder, rows
 
@@ -201,3 +201,19 @@ def test_many_labels_get_a_head_of_more_rows_and_more_epochs(labels: int, rows: 
     asked = Recipe("base", tuple(map(str, range(labels))), "accuracy", "full", 0)
     assert (len(_head_rows(asked, rows)), asked.epochs_for(rows)) == (head, epochs)
     assert len(_head_rows(replace(asked, method="frozen"), rows)) == rows
+
+
+@pytest.mark.parametrize(
+    ("metrics", "losses", "ends"),
+    [
+        ([0.8, 0.7, 0.7], [1.0, 0.9, 0.8], False),  # the metric fell, but the loss still does
+        ([0.8, 0.7, 0.7], [0.5, 0.9, 0.8], True),
+        ([0.7, 0.8, 0.8], [0.5, 0.9, 0.8], False),  # the same metric at a lower loss is an epoch to keep
+        ([0.7, 0.9, 0.8, 0.8], [0.5, 0.9, 0.8, 0.8], True),
+    ],
+)
+def test_training_ends_when_neither_metric_nor_loss_gets_better(
+    metrics: list[float], losses: list[float], ends: bool
+) -> None:
+    history = [Epoch(i, None, *scores) for i, scores in enumerate(zip(metrics, losses, strict=True))]
+    assert stalled(history, 2) is ends and not stalled(history, 3)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from p2m.train.batching import token_batches
 from p2m.train.clock import Clock, OnProgress
 from p2m.train.memory import Lesson, Passes, tokens_that_fit
-from p2m.train.recipe import Epoch, Recipe, TrainResult, better
+from p2m.train.recipe import Epoch, Recipe, TrainResult, better, stalled
 from p2m.train.runtime import autocast, backend, be_deterministic, beside, device, device_of
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _loop(
         history.append(replace(judged, seconds=time.monotonic() - started))
         if better(history[-1], best):
             best, kept = history[-1], _copy(module)
-        if time.monotonic() > deadline or (best is not None and epoch - best.epoch >= recipe.patience):
+        if time.monotonic() > deadline or stalled(history, recipe.patience):
             break
     module.load_state_dict(kept)
     return _Loop(clock.examples_per_second, time.monotonic() > deadline, passes.spared)

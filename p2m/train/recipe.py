@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -103,6 +104,15 @@ class TrainResult:
     cut_answers: int = 0
     tokens_per_second: float = 0.0
     spared: str | None = None
+
+
+def stalled(history: Sequence[Epoch], patience: int) -> bool:
+    """Whether neither the metric nor the loss on validation was at its best in any of the last ``patience`` epochs.
+
+    A metric on few rows moves by chance from epoch to epoch; the loss, which moves less, may still fall."""
+    best = max(range(len(history)), key=lambda i: (history[i].validation, -history[i].validation_loss))
+    lowest = min(range(len(history)), key=lambda i: history[i].validation_loss)
+    return len(history) - 1 - max(best, lowest) >= patience
 
 
 def better(new: Epoch, old: Epoch | None) -> bool:

@@ -21,7 +21,7 @@ from p2m.train.batching import token_batches
 from p2m.train.clock import Clock, OnProgress
 from p2m.train.formats import IGNORED, Tokens
 from p2m.train.memory import Passes, tokens_that_fit
-from p2m.train.recipe import FEW, Epoch, Recipe, TrainResult, better
+from p2m.train.recipe import FEW, Epoch, Recipe, TrainResult, better, stalled
 from p2m.train.runtime import autocast, backend, be_deterministic, beside, device, device_of, is_cuda
 from p2m.train.writer import ROOM, Writer
 
@@ -151,7 +151,7 @@ def _loop(
         history.append(replace(judged, seconds=time.monotonic() - began))
         if better(history[-1], best):
             best, kept = history[-1], _copy(trained)
-        if time.monotonic() - began > left or epoch - best.epoch >= recipe.patience:
+        if time.monotonic() - began > left or stalled(history, recipe.patience):
             break
     with torch.no_grad():
         for parameter, weight in zip(trained, kept, strict=True):
