@@ -142,8 +142,8 @@ ROWS: dict[str, tuple[int, int]] = {
     "extract": (350, 200),
     "read": (500, 96),
     "score": (3000, 600),
-    "generate": (400, 48),
-    "lora": (400, 48),
+    "generate": (400, 160),
+    "lora": (400, 160),
     "seq2seq": (800, 160),
 }
 """Training rows of each kind, and with --fast."""
