@@ -15,8 +15,8 @@ import torch
 
 from p2m.evaluate.predict import load_predictor
 from p2m.train.formats import IGNORED, with_instruction
-from p2m.train.recipe import Recipe, TrainResult
-from p2m.train.write_fit import _seconds_to_train, train
+from p2m.train.recipe import Epoch, Recipe, TrainResult
+from p2m.train.write_fit import _better, _seconds_to_train, train
 from p2m.train.writer import Writer, short_instruction
 from tests.conftest import pack_member
 from tests.tiny_writer import INSTRUCTION, make_writer, rows
@@ -237,3 +237,10 @@ def test_the_time_to_answer_validation_is_kept_back(given: float | None, a_scori
     judge = SimpleNamespace(seconds=a_scoring, sampled=48, rows=96)
     asked = Recipe("base", (), "exact_match", "full", 0, seconds=given)
     assert _seconds_to_train(asked, judge) == left  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("metric", "loss", "is_better"), [(0.251, 1.6, True), (0.245, 1.7, False), (0.29, 1.7, True), (0.21, 1.5, False)]
+)
+def test_epochs_that_differ_by_chance_are_told_apart_by_their_loss(metric: float, loss: float, is_better: bool) -> None:
+    assert _better(Epoch(2, 1.0, metric, loss), Epoch(1, 1.0, 0.251, 1.635)) is is_better

@@ -1,7 +1,7 @@
 """Train a generator: answers by cross-entropy, token by token, its prompts only read.
 
 The loss of a step is the mean over the answers' tokens, whatever batch they are in. Weights end as those that were best
-on validation: by the metric of greedy answers to a sample, then by the loss on all of it.
+on validation: by the metric of greedy answers to a sample where that tells epochs apart, else by the loss on all of it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from p2m.train.batching import token_batches
 from p2m.train.clock import Clock, OnProgress
 from p2m.train.formats import IGNORED, Tokens
 from p2m.train.memory import Passes, tokens_that_fit
-from p2m.train.recipe import FEW, Epoch, Recipe, TrainResult, better, stalled
+from p2m.train.recipe import FEW, Epoch, Recipe, TrainResult, stalled
 from p2m.train.runtime import autocast, backend, be_deterministic, beside, device, device_of, is_cuda
 from p2m.train.writer import ROOM, Writer
 
@@ -32,6 +32,7 @@ GRADIENT_NORM = 1.0
 # Greedy answers cost about as much as training on the same rows; a sample is enough to rank epochs by.
 SAMPLED_ROWS = 48
 COMMON = 0.95
+CHANCE = 0.02
 
 
 def train(
@@ -58,10 +59,9 @@ def train(
     trained = writer.prepare(recipe.method)
     judge = _Judge(recipe, writer, validation, _answer_to_judge([len(t.answer) for t in data]))
     loop = _loop(recipe, writer, trained, data, judge, on_progress, began)
-    best = max(loop.history, key=lambda e: (e.validation, -e.validation_loss, -e.epoch))
     result = TrainResult(
         epochs=tuple(loop.history),
-        best_epoch=best.epoch,
+        best_epoch=loop.best_epoch,
         rows=len(data),
         truncated=sum(t.cut for t in data),
         max_length=writer.longest_prompt,
@@ -87,6 +87,7 @@ def epochs_for(recipe: Recipe, rows: int) -> int:
 @dataclass(frozen=True)
 class _Loop:
     history: list[Epoch]
+    best_epoch: int
     clock: Clock
     tokens: int
     out_of_time: bool
@@ -149,14 +150,22 @@ def _loop(
                 break
         judged = judge.epoch(epoch, sum(losses) / len(losses))
         history.append(replace(judged, seconds=time.monotonic() - began))
-        if better(history[-1], best):
+        if _better(history[-1], best):
             best, kept = history[-1], _copy(trained)
         if time.monotonic() - began > left or stalled(history, recipe.patience):
             break
     with torch.no_grad():
         for parameter, weight in zip(trained, kept, strict=True):
             parameter.copy_(weight)
-    return _Loop(history, clock, tokens, time.monotonic() - began > left, passes.spared)
+    return _Loop(history, best.epoch, clock, tokens, time.monotonic() - began > left, passes.spared)
+
+
+def _better(new: Epoch, old: Epoch) -> bool:
+    """By the metric where it tells them apart, else by the loss: a few dozen answers move it by chance, and one epoch
+    more may be what ends the answers of a student that goes on and on."""
+    if abs(new.validation - old.validation) > CHANCE:
+        return new.validation > old.validation
+    return new.validation_loss < old.validation_loss
 
 
 def _seconds_to_train(recipe: Recipe, judge: _Judge) -> float:
