@@ -23,7 +23,7 @@ from p2m.train.formats import IGNORED, Tokens
 from p2m.train.memory import Passes, tokens_that_fit
 from p2m.train.recipe import FEW, Epoch, Recipe, TrainResult, stalled
 from p2m.train.runtime import autocast, backend, be_deterministic, beside, device, device_of, is_cuda
-from p2m.train.writer import ROOM, Writer
+from p2m.train.writer import Writer, room_for
 
 if TYPE_CHECKING:
     import torch
@@ -207,8 +207,7 @@ class _Answers:
 def _answer_to_judge(lengths: Sequence[int]) -> int:
     """Tokens of an answer in training: room for all but one in twenty. A student that does not end its answers yet
     would take minutes to fill the room that the delivered one has."""
-    longest = sorted(lengths)[int(COMMON * (len(lengths) - 1))]
-    return int(ROOM * longest) + 8
+    return room_for(sorted(lengths)[int(COMMON * (len(lengths) - 1))])
 
 
 class _Judge:

@@ -65,7 +65,7 @@ class Writer:
 
     def save(self, folder: Path, longest_answer: int) -> None:
         """Write plain weights (float32, LoRA merged in), config, tokenizer with its chat template, and how to generate:
-        greedily, at most ``ROOM`` times ``longest_answer`` tokens, to the end token."""
+        greedily, with ``room_for(longest_answer)``, to the end token."""
         from transformers import GenerationConfig
 
         model = self.model
@@ -76,7 +76,7 @@ class Writer:
         start = getattr(model.generation_config, "decoder_start_token_id", None)
         start = start if start is not None else getattr(model.config, "decoder_start_token_id", None)
         model.generation_config = GenerationConfig(
-            max_new_tokens=min(self.longest_answer, int(ROOM * longest_answer) + 8),
+            max_new_tokens=min(self.longest_answer, room_for(longest_answer)),
             do_sample=False,
             eos_token_id=list(dict.fromkeys([self.format.end, *(e for e in ends if e is not None)])),
             pad_token_id=self.format.pad,
@@ -95,6 +95,11 @@ class Writer:
         self.tokenizer.backend_tokenizer.no_truncation()
         self.tokenizer.backend_tokenizer.no_padding()
         self.tokenizer.save_pretrained(folder)
+
+
+def room_for(longest: int) -> int:
+    """Tokens that an answer may take where the longest one learnt has ``longest``."""
+    return int(ROOM * longest) + 8
 
 
 def short_instruction(instruction: str) -> str:
