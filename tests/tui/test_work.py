@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from textual.events import Key
+from textual.pilot import Pilot
 from textual.widget import Widget
 from textual.widgets import DataTable, Input, OptionList, TextArea
 
@@ -124,9 +125,7 @@ async def test_keys_that_come_in_one_packet_act_in_order(kind: type[Field] | typ
         await pilot.pause()
         for key in ("a", "b", "backspace", "backspace", "1", "6", "backspace", "7", "home", "0"):
             pilot.app.post_message(Key(key, key if len(key) == 1 else None))
-        await until(pilot, lambda: bool(widget.value if isinstance(widget, Field) else widget.text))
-        await pilot.pause(0.3)
-        assert (widget.value if isinstance(widget, Field) else widget.text) == "017"
+        await until(pilot, lambda: (widget.value if isinstance(widget, Field) else widget.text) == "017")
 
 
 async def test_a_run_nobody_works_on_takes_no_message(folder: Path) -> None:
@@ -281,6 +280,11 @@ async def test_old_entries_leave_the_screen_and_stay_in_the_log(folder: Path) ->
     script.journal.close()
 
 
+def footer_holds(pilot: Pilot[int], wanted: set[str], not_there: set[str]) -> bool:
+    foot = "\n".join(seen(pilot).splitlines()[-3:])
+    return all(word in foot for word in wanted) and not any(word in foot for word in not_there)
+
+
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 async def test_footer_help_and_palette_hold_every_action(script: Script, folder: Path, size: tuple[int, int]) -> None:
     finished_run(folder / "done")
@@ -290,10 +294,7 @@ async def test_footer_help_and_palette_hold_every_action(script: Script, folder:
         async with running(folder / name, size) as pilot:
             await until(pilot, "accuracy on validation" if size == LARGE else "best accuracy" if there else "sealed")
             await until(pilot, lambda there=there: pilot.app.screen.live == bool(there))  # type: ignore[misc]
-            await pilot.pause(0.3)
-            foot = "\n".join(seen(pilot).splitlines()[-3:])
-            assert all(word in foot for word in always | there), foot
-            assert not any(word in foot for word in not_there), foot
+            await until(pilot, lambda wanted=always | there, no=not_there: footer_holds(pilot, wanted, no))  # type: ignore[misc]
             commands = {command.title for command in pilot.app.get_system_commands(pilot.app.screen)}
             assert (always | there) - {"Help", "Palette"} <= commands and not commands & not_there
             await pilot.press("question_mark", "enter")
@@ -331,8 +332,7 @@ async def test_a_turn_that_ends_while_its_first_words_are_drawn(folder: Path, sc
 
         feed.mount = slow  # type: ignore[assignment,method-assign]
         await feed.whisper("Enough ro")
-        await pilot.pause(0.2)
-        assert "Enough rows now." in seen(pilot) and seen(pilot).count("Enough ro") == 1
+        await until(pilot, lambda: "Enough rows now." in seen(pilot) and seen(pilot).count("Enough ro") == 1)
 
 
 async def test_runs_that_are_listed_late_do_not_come_under_a_conversation(
