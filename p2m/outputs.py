@@ -74,6 +74,19 @@ def parse_spans(text: str, source: str | None = None) -> tuple[Span, ...]:
     return tuple(sorted({_span(item, source) for item in found}))
 
 
+def place_parts(text: str, parts: Iterable[tuple[str, str]], taken: Iterable[Span] = ()) -> list[Span]:
+    """A span for each (part, label) that occurs in ``text`` outside the spans before it; the others are left out."""
+    before: list[Span] = list(taken)
+    spans: list[Span] = []
+    for part, label in parts:
+        start = text.find(part) if part else -1
+        while start >= 0 and any(start < s.end and s.start < start + len(part) for s in (*before, *spans)):
+            start = text.find(part, start + 1)
+        if start >= 0:
+            spans.append(Span(start, start + len(part), label, part))
+    return spans
+
+
 def _span(item: Any, source: str | None) -> Span:
     if not isinstance(item, dict) or set(item) != {"text", "label", "start", "end"}:
         raise ValueError("each span has text, label, start and end, and nothing else")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from p2m.data import names
+from p2m.data.spans import are_spans, spans_in
 from p2m.data.table import Table
 from p2m.errors import BadInput
 from p2m.outputs import Span, format_spans
@@ -127,20 +128,9 @@ def _squad(answers: Any) -> tuple[list[str], list[int]]:
 def _from_spans(text: Any, spans: Any) -> dict[str, Any]:
     if isinstance(spans, str):
         spans = json.loads(spans)
-    if not isinstance(text, str) or not isinstance(spans, list):
-        raise ValueError("each row has a text and a list of spans")
-    found = []
-    for item in spans:
-        known = isinstance(item, dict) and isinstance(item.get("label"), str)
-        if not known or not all(isinstance(item.get(k), int) for k in ("start", "end")):
-            raise ValueError("each span has a label, a start and an end")
-        start, end = item["start"], item["end"]
-        if not 0 <= start < end <= len(text) or item.get("text", text[start:end]) != text[start:end]:
-            raise ValueError(
-                f"characters {start} to {end} of the text are {text[start:end]!r}, not {item.get('text')!r}"
-            )
-        found.append(Span(start, end, item["label"], text[start:end]))
-    return {INPUT: text, OUTPUT: format_spans(found)}
+    if not isinstance(text, str):
+        raise ValueError("each row has a text and its spans")
+    return {INPUT: text, OUTPUT: format_spans(spans_in(text, spans))}
 
 
 def label_set(value: Any) -> tuple[str, ...]:
@@ -165,9 +155,9 @@ def _texts(value: Any) -> bool:
 
 
 def _spans(value: Any) -> bool:
-    if isinstance(value, str) and value.strip().startswith("[{"):
+    if isinstance(value, str) and value.strip().startswith(("[{", "[[", "{")):
         try:
             value = json.loads(value)
         except ValueError:
             return False
-    return isinstance(value, list) and all(isinstance(v, dict) and {"start", "end", "label"} <= set(v) for v in value)
+    return are_spans(value)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from p2m.errors import BudgetExceeded, ProviderError
 from p2m.generate.label import LONGEST_TEXT, shots
-from p2m.outputs import Span, format_labels, format_number, format_spans, parse_labels, parse_number, parse_spans
+from p2m.outputs import format_labels, format_number, format_spans, parse_labels, parse_number, parse_spans, place_parts
 from p2m.prompts import render
 from p2m.task.spec import Example, TaskSpec
 
@@ -77,26 +77,12 @@ def read(task: TaskSpec, text: str, reply: str) -> str | None:
             case "set":
                 return format_labels(value, task.labels)
             case "spans":
-                return format_spans(_placed(text, value, task.labels))
+                parts = [(item["text"], item["label"]) for item in value]
+                return format_spans(place_parts(text, [part for part in parts if part[1] in task.labels]))
             case _:
                 return value if isinstance(value, str) and value.strip() and value in text else None
     except (ValueError, TypeError, KeyError):
         return None
-
-
-def _placed(text: str, items: Sequence[Any], labels: Sequence[str]) -> list[Span]:
-    spans: list[Span] = []
-    for item in items:
-        wanted, label = item["text"], item["label"]
-        if not wanted or label not in labels:
-            continue
-        taken = [(s.start, s.end) for s in spans]
-        start = text.find(wanted)
-        while start >= 0 and any(start < e and s < start + len(wanted) for s, e in taken):
-            start = text.find(wanted, start + 1)
-        if start >= 0:
-            spans.append(Span(start, start + len(wanted), label, wanted))
-    return spans
 
 
 async def answer_in_form(

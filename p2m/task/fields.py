@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,8 +16,9 @@ from p2m.data.table import split_key
 from p2m.data.textfile import missing
 from p2m.errors import BadInput
 from p2m.task.draft import Fields, Place, Shown
+from p2m.task.infer import LABEL_CHARS
 from p2m.task.spec import Kind, Limits, Metric, StudentLimits
-from p2m.task.styles import pair_of
+from p2m.task.styles import answer_of, parts_of
 
 Finder = Callable[..., Place]
 
@@ -86,9 +88,10 @@ def read_fields(raw: Mapping[str, Any], place: Finder, folder: Path) -> Fields:
     target, target_metric = read_target(given["target"], place("target")) if "target" in given else (None, None)
     if metric and target_metric and metric != target_metric:
         raise place("target").bad(f"the target is on {target_metric}, but metric is {metric}", "Make them agree.")
+    kind = read_kind(given["kind"], place("kind")) if "kind" in given else None
     return Fields(
         name=_name(given["name"], place("name")) if "name" in given else None,
-        kind=read_kind(given["kind"], place("kind")) if "kind" in given else None,
+        kind=kind,
         labels=read_labels(given["labels"], place("labels"), spans=given.get("kind")) if "labels" in given else (),
         multi_label=_yes(given["multi_label"], place("multi_label")) if "multi_label" in given else False,
         scale=_scale(given["scale"], place("scale")) if "scale" in given else None,
@@ -100,7 +103,9 @@ def read_fields(raw: Mapping[str, Any], place: Finder, folder: Path) -> Fields:
         input_column=_text(given, "input_column"),
         output_column=_text(given, "output_column"),
         instruction=_text(given, "instruction"),
-        examples=read_examples(given["examples"], place) if "examples" in given else (),
+        examples=read_examples(given["examples"], place, sets=kind in (None, "classify"))
+        if "examples" in given
+        else (),
         budget=read_budget(given["budget"], place) if "budget" in given else Limits(),
         student=_student(given["student"], place, folder) if "student" in given else StudentLimits(),
         places={key: place(key) for key in given},
@@ -175,23 +180,45 @@ def _scale(value: Any, place: Place) -> tuple[float, float]:
     return low, high
 
 
-def read_examples(value: Any, place: Finder) -> tuple[Shown, ...]:
-    """A list of {input, output}, {text, label} or [input, output]."""
-    fix = "Write each as {input: some text, output: its answer}."
+def read_examples(value: Any, place: Finder, *, sets: bool = False) -> tuple[Shown, ...]:
+    """A list of {input, output}, {text, label} or [input, output].
+
+    ``sets``: an output that is a list is a set of labels (each output is one where any is a list of none or several),
+    in the spelling of ``p2m.outputs``; else it is a list of right answers, of which the first counts.
+    """
+    fix = (
+        "Write each as {input: some text, output: its answer}; the answer of spans as [{text: Rome, label: city}], "
+        "of several labels as [first, second]."
+    )
     if not isinstance(value, list):
         raise place("examples").bad("examples must be a list", fix)
-    shown = []
+    found: list[tuple[str, Any, Place]] = []
     for i, item in enumerate(value):
         at = place("examples", i)
         if isinstance(item, dict) and len(item) == 1:  # "- some text: label" is a mapping to YAML
             item = list(next(iter(item.items())))
-        pair = pair_of(item)
-        if pair is None:
+        parts = parts_of(item)
+        if parts is None:
             raise at.bad(f"example {i + 1} is no input with an output", fix)
-        if not all(pair):
-            raise at.bad(f"example {i + 1} has an empty {'output' if pair[0] else 'input'}", fix)
-        shown.append(Shown(*pair, at))
+        found.append((*parts, at))
+    lists = [answer for _, answer, _ in found if isinstance(answer, list | dict)]
+    sets = sets and all(map(_are_labels, lists)) and any(len(answer) != 1 for answer in lists)
+    shown = []
+    for i, (source, answer, at) in enumerate(found, 1):
+        if sets:
+            answer = json.dumps(answer if isinstance(answer, list) else [as_text(answer)], ensure_ascii=False)
+        try:
+            output = answer_of(source, answer)
+        except ValueError as error:
+            raise at.bad(f"example {i}: {error}", fix) from None
+        if not source or not output:
+            raise at.bad(f"example {i} has an empty {'output' if source else 'input'}", fix)
+        shown.append(Shown(source, output, at))
     return tuple(shown)
+
+
+def _are_labels(answer: Any) -> bool:
+    return isinstance(answer, list) and all(isinstance(v, str) and 0 < len(v) <= LABEL_CHARS for v in answer)
 
 
 def read_budget(value: Any, place: Finder) -> Limits:

@@ -15,6 +15,8 @@ from typing import Any
 
 from p2m.data import names
 from p2m.data.jsonrows import element_offsets
+from p2m.data.spans import spans_in
+from p2m.outputs import format_spans
 
 # A value may be closed by any mark of the family that opened it: people mix “ and ".
 DOUBLE, SINGLE = '"“”„‟«»「」', "'‘’‚`"
@@ -132,24 +134,40 @@ def json_values(text: str) -> list[Span]:
 
 
 def pair_of(value: Any) -> tuple[str, str] | None:
-    """The input and output of ``{"text": …, "label": …}``, ``{"anything": …, "else": …}`` or ``[input, output]``."""
-    if isinstance(value, list) and len(value) == 2 and not any(isinstance(v, list | dict) for v in value):
-        return _text(value[0]), _text(value[1])
-    if not isinstance(value, dict) or len(value) < 2:
+    """The input and output of ``{"text": …, "label": …}``, ``{"anything": …, "else": …}`` or ``[input, output]``; spans
+    in their canonical spelling, of a list of right answers the first."""
+    parts = parts_of(value)
+    try:
+        return (parts[0], answer_of(*parts)) if parts else None
+    except ValueError:
         return None
-    inputs, outputs = names.best(value, names.INPUT_NAMES), names.best(value, names.OUTPUT_NAMES)
-    if len(value) == 2 and (len(inputs) == 1) != (len(outputs) == 1):
-        known = (inputs or outputs)[0]
-        other = next(k for k in value if k != known)
-        inputs, outputs = (inputs, [other]) if inputs else ([other], outputs)
-    if len(inputs) != 1 or len(outputs) != 1:
-        return None
-    source, answer = value[inputs[0]], value[outputs[0]]
+
+
+def parts_of(value: Any) -> tuple[str, Any] | None:
+    """The same with the output as it was written."""
+    if isinstance(value, list) and len(value) == 2:
+        source, answer = value
+    else:
+        if not isinstance(value, dict) or len(value) < 2:
+            return None
+        inputs, outputs = names.best(value, names.INPUT_NAMES), names.best(value, names.OUTPUT_NAMES)
+        if len(value) == 2 and (len(inputs) == 1) != (len(outputs) == 1):
+            known = (inputs or outputs)[0]
+            other = next(k for k in value if k != known)
+            inputs, outputs = (inputs, [other]) if inputs else ([other], outputs)
+        if len(inputs) != 1 or len(outputs) != 1:
+            return None
+        source, answer = value[inputs[0]], value[outputs[0]]
+    return None if isinstance(source, list | dict) else (_text(source), answer)
+
+
+def answer_of(source: str, answer: Any) -> str:
+    """An output as text. Raises ``ValueError`` for what is neither text nor texts nor spans of ``source``."""
     if isinstance(answer, list) and answer and all(isinstance(v, str) for v in answer):
-        answer = answer[0]
-    return (
-        None if isinstance(source, list | dict) or isinstance(answer, list | dict) else (_text(source), _text(answer))
-    )
+        return _text(answer[0])
+    if isinstance(answer, list | dict):
+        return format_spans(spans_in(source, answer))
+    return _text(answer)
 
 
 def _text(value: Any) -> str:
