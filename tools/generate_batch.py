@@ -82,7 +82,7 @@ async def generate_batch(
             progress=lambda done, of: ctx.progress(f"{done} of {of} rows written", done / of),
             stop=ctx.time_share(TIME_SHARE),
         )
-        if not written.rows and not written.unusable:
+        if not written.rows and set(written.unusable) <= {"not_reached"}:
             raise ToolFailure("budget", "no time is left to write rows")
         if not written.rows:
             reasons = ", ".join(f"{count} {reason}" for reason, count in written.unusable.items())

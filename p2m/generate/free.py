@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -33,12 +34,17 @@ STYLES = (
 SECOND_OPINION = 0.7
 """Temperature of a second answer to the same text."""
 LONGEST_ANSWER = 400
+# Of a portion: few, so that what is stopped loses few inputs, yet as many as a server answers at once.
+CALLS = 8
 Read = Callable[[str], str | None]
+Answer = Callable[..., Awaitable[list[str | None]]]
+"""``p2m.kinds.base.Kind.answer``."""
 
 
-async def write_inputs(
+async def write_answered(
     task: TaskSpec,
     teacher: ChatModel,
+    answer: Answer,
     *,
     n: int,
     brief: str = "",
@@ -47,14 +53,63 @@ async def write_inputs(
     progress: Callable[[int, int], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Written:
-    """About ``n`` new inputs, as rows whose output is still empty. Raises as ``p2m.generate.write.write_rows``."""
+    """About ``n`` new rows: inputs, then ``answer`` to each without the others around it.
+
+    In portions, so that what is stopped or fails midway leaves whole rows. Raises as
+    ``p2m.generate.write.write_rows`` where the first portion fails.
+    """
     shown = task.examples if examples is None else examples
     subjects = await find_subjects(task, teacher, seed)
-    head = render("write_free_system", instruction=task.instruction, examples=shots(shown))
     each = min(PER_CALL, n)
+    portion = each * CALLS
+    rows: list[Row] = []
+    unusable: Counter[str] = Counter()
+    asked = 0
+    while asked < n and not (asked and stop()):
+        size, before = min(portion, n - asked), asked
+
+        def half(start: int, before: int = before, size: int = size) -> Callable[[int, int], None] | None:
+            return (
+                (lambda done, of: progress(before + (start * size + size * done // of) // 2, n)) if progress else None
+            )
+
+        try:
+            written = await _write_inputs(
+                task, teacher, shown, subjects, brief, seed, range(asked, asked + size, each), each, half(0), stop
+            )
+            texts = [row.input for row in written.rows[:size]]
+            said = await answer(texts, task, teacher, examples=examples, progress=half(1), stop=stop)
+        except (ProviderError, BudgetExceeded):
+            if not rows:
+                raise
+            unusable["call_failed"] += size
+            asked += size
+            break
+        new = [replace(row, output=out) for row, out in zip(written.rows, said, strict=False) if out is not None]
+        rows += new
+        unusable.update(written.unusable)
+        unusable["not_reached" if stop() else "no_answer"] += len(texts) - len(new)
+        asked += written.asked
+    return Written(rows, asked, {reason: count for reason, count in unusable.items() if count})
+
+
+async def _write_inputs(
+    task: TaskSpec,
+    teacher: ChatModel,
+    shown: Sequence[Example],
+    subjects: Sequence[str],
+    brief: str,
+    seed: int,
+    places: range,
+    each: int,
+    progress: Callable[[int, int], None] | None,
+    stop: Callable[[], bool],
+) -> Written:
+    """``each`` new inputs from each of ``places``, as rows whose output is still empty."""
+    head = render("write_free_system", instruction=task.instruction, examples=shots(shown))
     calls = []
-    for i in range(-(-n // each)):
-        rng = random.Random(f"{seed} {i} {brief}")
+    for place in places:
+        rng = random.Random(f"{seed} {place // each} {brief}")
         prompt = render(
             "write_free_inputs",
             n=each,
@@ -63,17 +118,17 @@ async def write_inputs(
             brief=brief,
         )
         calls.append(partial(ask_for_inputs, teacher, head, prompt, each, tokens_an_input(shown), rng))
-    replies = await _all(calls, teacher, "wrote nothing", each, n, progress, stop)
+    replies = await _all(calls, teacher, "wrote nothing", each, each * len(calls), progress, stop)
     rows: list[Row] = []
     unusable: Counter[str] = Counter()
     if failed := sum(reply is None for reply in replies):
-        unusable["call_failed"] = failed * each
+        unusable["not_reached" if stop() else "call_failed"] = failed * each
     for reply in replies:
         if reply is not None:
             texts, problems = read_inputs(reply, each)
             unusable.update(problems)
             rows += [Row(text, "", "generated", meta={"brief": brief} if brief else {}) for text in texts]
-    return Written(rows[:n], len(calls) * each, dict(unusable))
+    return Written(rows, len(calls) * each, dict(unusable))
 
 
 async def answer_texts(

@@ -208,19 +208,19 @@ class TaskKind(ABC):
         """About ``n`` new rows, for ``labels`` only where some are given. Raises as ``p2m.generate.write_rows``.
 
         Here the teacher writes inputs, then answers each without the others around it."""
-        from p2m.generate.free import write_inputs
+        from p2m.generate.free import write_answered
 
-        def half(start: int) -> Callable[[int, int], None] | None:
-            return (lambda done, of: progress((start * of + done) // 2, of)) if progress else None
-
-        written = await write_inputs(
-            task, teacher, n=n, brief=brief, examples=examples, seed=seed, progress=half(0), stop=stop
+        return await write_answered(
+            task,
+            teacher,
+            self.answer,
+            n=n,
+            brief=brief,
+            examples=examples,
+            seed=seed,
+            progress=progress,
+            stop=stop,
         )
-        texts = [row.input for row in written.rows]
-        answers = await self.answer(texts, task, teacher, examples=examples, progress=half(1), stop=stop)
-        rows = [replace(row, output=said) for row, said in zip(written.rows, answers, strict=True) if said is not None]
-        unusable = {**written.unusable, "no_answer": len(texts) - len(rows)}
-        return replace(written, rows=rows, unusable={reason: n for reason, n in unusable.items() if n})
 
     @abstractmethod
     async def answer(
