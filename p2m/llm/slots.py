@@ -13,7 +13,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-WORTH_SHARING = 800  # characters, about 200 tokens: seconds of reading on a CPU
+# Characters, about 75 tokens: sixteen slots that each read them take ten seconds of two cores. What is shorter is mostly
+# what only one call asks.
+WORTH_SHARING = 300
 MOST_SNAPSHOTS = 6
 
 
