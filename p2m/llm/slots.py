@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-# Characters, about 75 tokens: sixteen slots that each read them take ten seconds of two cores. What is shorter is mostly
-# what only one call asks.
+# Characters, about 75 tokens: where sixteen slots each read them, that takes two cores ten seconds. What is shorter is
+# mostly what one call alone asks.
 WORTH_SHARING = 300
 MOST_SNAPSHOTS = 6
 
