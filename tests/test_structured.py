@@ -141,3 +141,15 @@ def test_the_teachers_number_must_be_on_the_scale() -> None:
     assert read(task, "x", '{"answer": 4}') == "4.0"
     assert read(task, "x", '{"answer": 9}') is None
     assert schema_of(task)["properties"]["answer"] == {"type": "number", "minimum": 1, "maximum": 5}
+
+
+def test_an_empty_list_in_the_first_row_does_not_say_what_the_others_hold(tmp_path: Path) -> None:
+    topics = [{"text": "thanks", "labels": []}, {"text": "it broke", "labels": ["bug"]}, {"text": "b", "labels": ["c"]}]
+    rows = read_labelled(table(tmp_path, *topics), multi_label=True)
+    assert [r.output for r in rows] == ["[]", '["bug"]', '["c"]']
+    spans = [
+        {"text": "nothing", "note": None, "spans": []},
+        {"text": "to Rome", "note": None, "spans": [[3, 7, "city"]]},
+    ]
+    rows = read_labelled(table(tmp_path, *spans), kind="extract")
+    assert [len(parse_spans(r.output)) for r in rows] == [0, 1]

@@ -13,7 +13,7 @@ from p2m.catalog.labels import Match, match_labels
 from p2m.catalog.profile import Column, Profile
 from p2m.data import names
 from p2m.data.labelled import map_label
-from p2m.data.structured import Shape, shape_of
+from p2m.data.structured import Shape, fullest, shape_of
 from p2m.outputs import parse_spans
 from p2m.task.spec import TaskSpec
 
@@ -119,7 +119,7 @@ def propose_mapping(
 def _shaped(task: TaskSpec, profile: Profile) -> Mapping | None:
     """A mapping where the rows hold spans or questions, by their columns and first rows; None for plain text."""
     names_of = [c.name for c in profile.columns]
-    shape = shape_of(names_of, profile.sample[0]) if profile.sample else None
+    shape = shape_of(names_of, fullest(profile.sample)) if profile.sample else None
     if shape is None:
         return None
     source, output = shape.columns[0], shape.columns[-1]

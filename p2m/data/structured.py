@@ -38,7 +38,7 @@ class Shape:
 
 
 def shape_of(columns: Sequence[str], record: Record) -> Shape | None:
-    """The shape of a table with these columns whose first record this is; None for a plain one."""
+    """The shape of a table with these columns, one of whose records this is (``fullest``); None for a plain one."""
     spelt = {names.plain(c): c for c in columns}
 
     def first(known: Sequence[str], test: Callable[[Any], bool]) -> str | None:
@@ -61,9 +61,14 @@ def shape_of(columns: Sequence[str], record: Record) -> Shape | None:
     return None
 
 
+def fullest(records: Sequence[Record]) -> Record:
+    """The first record with the most cells filled: an empty list is spans or labels, and does not say which."""
+    return max(records, key=lambda r: sum(value not in (None, "", [], {}) for value in r.values()))
+
+
 def plain_table(table: Table) -> Table:
     """The table itself, or with each record of another shape made plain. Raises ``BadInput`` with the line."""
-    shape = shape_of(table.columns, table.records[0]) if table.records else None
+    shape = shape_of(table.columns, fullest(table.records)) if table.records else None
     if shape is None:
         return table
     records = []
