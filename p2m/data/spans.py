@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from p2m.outputs import Span, place_parts
@@ -44,15 +45,11 @@ def spans_in(text: str, value: Any) -> list[Span]:
     return [*spans, *_placed(text, parts, spans)]
 
 
-def _placed(text: str, parts: Iterable[tuple[str, str]], taken: Iterable[Span] = ()) -> list[Span]:
-    parts = list(parts)
+def _placed(text: str, parts: Sequence[tuple[str, str]], taken: Sequence[Span] = ()) -> list[Span]:
     found = place_parts(text, parts, taken)
-    for part, label in parts:
-        if sum((s.text, s.label) == (part, label) for s in found) < parts.count((part, label)):
-            often = " once more" if part in text else ""
-            raise ValueError(
-                f"{part!r} ({label}) is not in the text{often}: spans are copied from it, letter by letter"
-            )
+    for part, label in Counter(parts) - Counter((s.text, s.label) for s in found):
+        often = " once more" if part in text else ""
+        raise ValueError(f"{part!r} ({label}) is not in the text{often}: spans are copied from it, letter by letter")
     return found
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +36,7 @@ LONGEST_ANSWER = 400
 # Of a portion: few, so that what is stopped loses few inputs, yet as many as a server answers at once.
 CALLS = 8
 Read = Callable[[str], str | None]
+Progress = Callable[[int, int], None] | None
 Answer = Callable[..., Awaitable[list[str | None]]]
 """``p2m.kinds.base.Kind.answer``."""
 
@@ -61,55 +61,53 @@ async def write_answered(
     shown = task.examples if examples is None else examples
     subjects = await find_subjects(task, teacher, seed)
     each = min(PER_CALL, n)
-    portion = each * CALLS
+    calls = _calls_for_inputs(task, teacher, shown, subjects, calls=-(-n // each), each=each, brief=brief, seed=seed)
     rows: list[Row] = []
     unusable: Counter[str] = Counter()
     asked = 0
     while asked < n and not (asked and stop()):
-        size, before = min(portion, n - asked), asked
-
-        def half(start: int, before: int = before, size: int = size) -> Callable[[int, int], None] | None:
-            return (
-                (lambda done, of: progress(before + (start * size + size * done // of) // 2, n)) if progress else None
-            )
-
+        portion = calls[asked // each :][:CALLS]
+        size = min(len(portion) * each, n - asked)
+        writing, answering = _halves(progress, asked, size, n)
         try:
-            written = await _write_inputs(
-                task, teacher, shown, subjects, brief, seed, range(asked, asked + size, each), each, half(0), stop
-            )
-            texts = [row.input for row in written.rows[:size]]
-            said = await answer(texts, task, teacher, examples=examples, progress=half(1), stop=stop)
+            replies = await _all(portion, teacher, "wrote nothing", each, len(portion) * each, writing, stop)
+            texts, problems = _inputs_of(replies, each, "not_reached" if stop() else "call_failed")
+            texts = texts[:size]
+            said = await answer(texts, task, teacher, examples=examples, progress=answering, stop=stop)
         except (ProviderError, BudgetExceeded):
             if not rows:
                 raise
             unusable["call_failed"] += size
             asked += size
             break
-        new = [replace(row, output=out) for row, out in zip(written.rows, said, strict=False) if out is not None]
+        new = [
+            Row(text, output, "generated", meta={"brief": brief} if brief else {})
+            for text, output in zip(texts, said, strict=True)
+            if output is not None
+        ]
         rows += new
-        unusable.update(written.unusable)
+        unusable.update(problems)
         unusable["not_reached" if stop() else "no_answer"] += len(texts) - len(new)
-        asked += written.asked
+        asked += len(portion) * each
     return Written(rows, asked, {reason: count for reason, count in unusable.items() if count})
 
 
-async def _write_inputs(
+def _calls_for_inputs(
     task: TaskSpec,
     teacher: ChatModel,
     shown: Sequence[Example],
     subjects: Sequence[str],
+    *,
+    calls: int,
+    each: int,
     brief: str,
     seed: int,
-    places: range,
-    each: int,
-    progress: Callable[[int, int], None] | None,
-    stop: Callable[[], bool],
-) -> Written:
-    """``each`` new inputs from each of ``places``, as rows whose output is still empty."""
+) -> list[Callable[[], Any]]:
+    """Calls not made yet, each for ``each`` new inputs."""
     head = render("write_free_system", instruction=task.instruction, examples=shots(shown))
-    calls = []
-    for place in places:
-        rng = random.Random(f"{seed} {place // each} {brief}")
+    made: list[Callable[[], Any]] = []
+    for i in range(calls):
+        rng = random.Random(f"{seed} {i} {brief}")
         prompt = render(
             "write_free_inputs",
             n=each,
@@ -117,18 +115,29 @@ async def _write_inputs(
             style=rng.choice(STYLES),
             brief=brief,
         )
-        calls.append(partial(ask_for_inputs, teacher, head, prompt, each, tokens_an_input(shown), rng))
-    replies = await _all(calls, teacher, "wrote nothing", each, each * len(calls), progress, stop)
-    rows: list[Row] = []
-    unusable: Counter[str] = Counter()
-    if failed := sum(reply is None for reply in replies):
-        unusable["not_reached" if stop() else "call_failed"] = failed * each
+        made.append(partial(ask_for_inputs, teacher, head, prompt, each, tokens_an_input(shown), rng))
+    return made
+
+
+def _inputs_of(replies: Sequence[Reply | None], each: int, unmade: str) -> tuple[list[str], Counter[str]]:
+    """The usable inputs of ``replies``, and how many are not, by reason: ``unmade`` where there is no reply."""
+    texts: list[str] = []
+    problems: Counter[str] = Counter({unmade: each * sum(reply is None for reply in replies)})
     for reply in replies:
         if reply is not None:
-            texts, problems = read_inputs(reply, each)
-            unusable.update(problems)
-            rows += [Row(text, "", "generated", meta={"brief": brief} if brief else {}) for text in texts]
-    return Written(rows, len(calls) * each, dict(unusable))
+            found, unusable = read_inputs(reply, each)
+            texts += found
+            problems.update(unusable)
+    return texts, problems
+
+
+def _halves(progress: Progress, before: int, size: int, n: int) -> tuple[Progress, Progress]:
+    """What tells of the inputs, and of the answers, of ``size`` rows of ``n`` that come after ``before``."""
+
+    def half(start: int) -> Progress:
+        return (lambda done, of: progress(before + (start + size * done // of) // 2, n)) if progress else None
+
+    return half(0), half(size)
 
 
 async def answer_texts(

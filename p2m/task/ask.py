@@ -10,13 +10,13 @@ from p2m.data.names import plain
 from p2m.errors import BadInput
 from p2m.prompts import render
 from p2m.task.draft import Draft, Shown
+from p2m.task.infer import LABEL_CHARS
 
 if TYPE_CHECKING:
     from p2m.llm.client import ChatModel
 
 MAX_TOKENS = 600
 LONGEST_TEXT = 6000
-LABEL_CHARS = 60
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {

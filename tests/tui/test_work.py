@@ -125,7 +125,9 @@ async def test_keys_that_come_in_one_packet_act_in_order(kind: type[Field] | typ
         await pilot.pause()
         for key in ("a", "b", "backspace", "backspace", "1", "6", "backspace", "7", "home", "0"):
             pilot.app.post_message(Key(key, key if len(key) == 1 else None))
-        await until(pilot, lambda: (widget.value if isinstance(widget, Field) else widget.text) == "017")
+        await until(pilot, lambda: bool(widget.value if isinstance(widget, Field) else widget.text))
+        await pilot.pause(0.3)
+        assert (widget.value if isinstance(widget, Field) else widget.text) == "017"
 
 
 async def test_a_run_nobody_works_on_takes_no_message(folder: Path) -> None:
@@ -332,7 +334,8 @@ async def test_a_turn_that_ends_while_its_first_words_are_drawn(folder: Path, sc
 
         feed.mount = slow  # type: ignore[assignment,method-assign]
         await feed.whisper("Enough ro")
-        await until(pilot, lambda: "Enough rows now." in seen(pilot) and seen(pilot).count("Enough ro") == 1)
+        await pilot.pause(0.2)
+        assert "Enough rows now." in seen(pilot) and seen(pilot).count("Enough ro") == 1
 
 
 async def test_runs_that_are_listed_late_do_not_come_under_a_conversation(
