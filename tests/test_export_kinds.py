@@ -66,8 +66,10 @@ def test_attention_is_one_node_a_layer_in_every_kind(kind: str, runs: dict[str, 
 
     main(["export", str(runs[kind]), "--onnx", "--int8"])
     nodes = onnx.load(str(runs[kind] / "export" / "onnx-int8" / "model.onnx")).graph.node
-    assert sum(node.op_type == "QAttention" for node in nodes) == 2
-    assert not any(node.op_type == "Softmax" for node in nodes)
+    assert sum((node.op_type, node.domain) == ("Attention", "") for node in nodes) == 2
+    assert sum(node.op_type == ("FastGelu" if kind in ("extract", "read") else "QuickGelu") for node in nodes) == 2
+    assert sum(node.op_type == "MatMulInteger" for node in nodes) == 2 * 6, "every product of a layer is in int8"
+    assert not any(node.op_type in ("Softmax", "Erf", "BiasGelu") for node in nodes)
 
 
 @pytest.mark.parametrize("kind", ENCODERS)

@@ -148,7 +148,7 @@ class Predictor:
         self.truncated += sum(cut)
         found: list[Prediction | None] = [None] * len(texts)
         with torch.inference_mode():
-            for batch in token_batches([len(i) for i in ids], batch_tokens):
+            for batch in token_batches([len(i) for i in ids], batch_tokens, even=True):
                 padded = self._tokenizer.pad({"input_ids": [ids[i] for i in batch]}, return_tensors="pt")
                 for i, answer in zip(batch, self.answers(self._model(**padded).logits.double()), strict=True):
                     found[i] = replace(answer, truncated=cut[i])

@@ -51,7 +51,7 @@ class _SpanPredictor:
         lengths = [len(i) for i in features["input_ids"]]
         out: list[Any] = [None] * len(lengths)
         with torch.inference_mode():
-            for batch in token_batches(lengths, BATCH_TOKENS):
+            for batch in token_batches(lengths, BATCH_TOKENS, even=True):
                 padded = self._tokenizer.pad(
                     {name: [values[i] for i in batch] for name, values in features.items()}, return_tensors="pt"
                 )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from p2m.errors import BadInput, P2MError
+from p2m.export.nodes import sigmoid_gelu, standard_attention
 from p2m.train.runtime import load_config, load_model, prepare_torch
 from p2m.train.student import LOUD, mean_layer_of
 
@@ -34,9 +35,10 @@ _SPELLED = ("bert", "roberta", "xlm-roberta", "camembert")
 _LIKE_BERT = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra")
 
 
-def export_graph(folder: Path, file: Path, *, quick_gelu: bool = False) -> None:
-    """Write the encoder in ``folder`` as ``file``, in float32. ``quick_gelu`` takes GELU's tanh form, which
-    differs in the fourth digit: nothing beside rounding to int8.
+def export_graph(folder: Path, file: Path, *, for_int8: bool = False) -> None:
+    """Write the encoder in ``folder`` as ``file``, in float32. ``for_int8`` takes the nodes that are faster once they
+    are quantised (``p2m.export.nodes``), and an approximation of GELU that is little beside rounding: its tanh form
+    where answers are places, which rounding costs more, else the sigmoid's.
 
     Raises ``BadInput`` for a folder that does not load, ``P2MError`` for an architecture that torch cannot export.
     """
@@ -52,6 +54,8 @@ def export_graph(folder: Path, file: Path, *, quick_gelu: bool = False) -> None:
     mask[1, 5:] = 0
     typed = auto_class == CLASSES["QuestionAnswering"] and (getattr(model.config, "type_vocab_size", 0) or 0) > 1
     inputs = INPUTS[: 3 if typed else 2]
+    if not typed:
+        _fold_types(model)
     one_answer = auto_class == CLASSES["SequenceClassification"]
     rows_and_tokens = {0: "rows", 1: "tokens"}
     raw = file.with_suffix(".raw.onnx")
@@ -75,7 +79,7 @@ def export_graph(folder: Path, file: Path, *, quick_gelu: bool = False) -> None:
     except Exception as error:  # torch has many, and the user can mend none
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise P2MError(f"torch cannot export a {model.config.model_type} model as ONNX: {reason}") from error
-    _optimise(raw, file, model.config, quick_gelu)
+    _optimise(raw, file, model.config, for_int8, one_answer)
     raw.unlink()
 
 
@@ -130,7 +134,22 @@ def _module(model: Any) -> torch.nn.Module:
     return MeanPooled() if hasattr(model, "classifier") and mean_layer_of(model) is not None else Plain()
 
 
-def _optimise(raw: Path, file: Path, config: Any, quick_gelu: bool) -> None:
+def _fold_types(model: Any) -> None:
+    """Where all tokens are of one type, its vector is added to the positions' once instead of at every call."""
+    import torch
+
+    class Nothing(torch.nn.Module):
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            return torch.zeros(())
+
+    embeddings: Any = getattr(model.base_model, "embeddings", None)
+    types, positions = (getattr(embeddings, f"{name}_embeddings", None) for name in ("token_type", "position"))
+    if types is not None and positions is not None:
+        positions.weight.data += types.weight.data[0]
+        embeddings.token_type_embeddings = Nothing()
+
+
+def _optimise(raw: Path, file: Path, config: Any, for_int8: bool, one_answer: bool) -> None:
     import onnx
     from onnxruntime.transformers.fusion_options import FusionOptions
     from onnxruntime.transformers.optimizer import optimize_model
@@ -141,12 +160,18 @@ def _optimise(raw: Path, file: Path, config: Any, quick_gelu: bool) -> None:
         options.enable_embed_layer_norm = False
         # ONNX Runtime's node for both adds and normalises one number at a time.
         options.enable_skip_layer_norm = options.enable_bias_skip_layer_norm = False
-        options.enable_gelu_approximation = quick_gelu
+        options.enable_gelu_approximation = for_int8 and not one_answer
         heads = getattr(config, "num_attention_heads", None) or config.n_heads
         size = getattr(config, "hidden_size", None) or config.dim
         fused = optimize_model(
             str(raw), "bert", num_heads=heads, hidden_size=size, optimization_options=options, opt_level=1
         )
+        if for_int8:
+            standard_attention(fused)
+            if one_answer:
+                sigmoid_gelu(fused)
+            fused.prune_graph()
+            fused.topological_sort()
         fused.save_model_to_file(str(file))
     else:
         onnx.save(onnx.load(str(raw)), str(file))

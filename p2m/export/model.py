@@ -95,7 +95,7 @@ def _write_onnx(model: Path, folder: Path, wanted: str) -> None:
         export_graph(model, folder / "model.onnx")
         return
     whole = folder / "float32.onnx"
-    export_graph(model, whole, quick_gelu=True)
+    export_graph(model, whole, for_int8=True)
     quantise(whole, folder / "model.onnx")
     whole.unlink()
 

@@ -25,7 +25,7 @@ def quantise(source: Path, target: Path) -> None:
         quantize_dynamic(
             str(source),
             str(target),
-            op_types_to_quantize=["MatMul", "Attention", "Gather"],
+            op_types_to_quantize=["MatMul", "Gather"],
             per_channel=True,
             reduce_range=True,
             weight_type=QuantType.QInt8,

@@ -30,7 +30,7 @@ from tokenizers import Encoding, Tokenizer
 
 SETTINGS = "p2m.json"
 # Padded tokens of a batch: its activations stay in a core's cache. Larger batches are slower.
-BATCH_TOKENS = 256
+BATCH_TOKENS = 512
 # Texts that are tokenised and sorted by length at once: enough for even batches, few enough to hold any file.
 WINDOW = 2048
 
@@ -295,10 +295,15 @@ def _cores() -> int:
 
 
 def _batches(lengths: Sequence[int], tokens: int) -> list[list[int]]:
-    """Indices of ``lengths``, longest first, in batches of at most ``tokens`` when padded (a longer row is alone)."""
+    """Indices of ``lengths``, longest first, in batches of at most ``tokens`` when padded (a longer row is alone).
+
+    A batch that is a quarter full ends where lengths change: little is padded.
+    """
     batches: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if not batches or lengths[batches[-1][0]] * (len(batches[-1]) + 1) > tokens:
+        widest = lengths[batches[-1][0]] if batches else 0
+        padded = widest * len(batches[-1]) if batches else 0
+        if not batches or padded + widest > tokens or (lengths[i] < widest and 4 * padded >= tokens):
             batches.append([])
         batches[-1].append(i)
     return batches

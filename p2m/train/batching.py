@@ -7,13 +7,19 @@ from collections.abc import Sequence
 
 
 def token_batches(
-    lengths: Sequence[int], tokens: int, *, rows: int | None = None, rng: random.Random | None = None
+    lengths: Sequence[int],
+    tokens: int,
+    *,
+    rows: int | None = None,
+    rng: random.Random | None = None,
+    even: bool = False,
 ) -> list[list[int]]:
     """Group the indices of ``lengths`` into batches of similar length, each at most ``tokens`` when padded.
 
     ``rows`` bounds the rows of a batch. Without ``rng`` the batches come longest first (an out-of-memory shows at
     once). With ``rng`` rows of equal length are shuffled before they are grouped and the batches come in random
-    order. A row longer than ``tokens`` is a batch by itself.
+    order. A row longer than ``tokens`` is a batch by itself. ``even`` ends a batch that is a quarter full where lengths
+    change: most then have no padding, and attention without a mask is faster.
     """
     order = list(range(len(lengths)))
     if rng is not None:
@@ -22,8 +28,9 @@ def token_batches(
     batches: list[list[int]] = []
     for i in order:
         widest = lengths[batches[-1][0]] if batches else 0
-        full = not batches or widest * (len(batches[-1]) + 1) > tokens or (rows and len(batches[-1]) >= rows)
-        if full:
+        padded = widest * len(batches[-1]) if batches else 0
+        full = not batches or padded + widest > tokens or (rows and len(batches[-1]) >= rows)
+        if full or (even and lengths[i] < widest and 4 * padded >= tokens):
             batches.append([])
         batches[-1].append(i)
     if rng is not None:
