@@ -17,8 +17,8 @@ _WAYS = {
     "onnx": "ONNX Runtime, float32. Attention and GELU are fused nodes of ONNX Runtime (`com.microsoft`); "
     "a layer that pools is written as the mean that it computes.",
     "onnx-int8": "ONNX Runtime (1.24 or newer), int8: matrix products with weights of 7 bits and a scale for each "
-    "column, activations of 8 bits with a scale found as they come, GELU approximated; pooling and head in float32. The "
-    "texts of a batch share that scale, so an answer may depend a little on which texts are answered together.",
+    "column, activations of 8 bits with a scale found as they come, GELU approximated; pooling and head in float32. "
+    "The texts of a batch share that scale, so an answer may depend a little on which texts are answered together.",
     "gguf": f"llama.cpp, weights in float16; {_GGUF}",
     "gguf-q8": f"llama.cpp, weights in int8 (Q8_0); {_GGUF}",
 }
