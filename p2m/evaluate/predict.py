@@ -18,8 +18,7 @@ from p2m.train.runtime import load_model, load_tokenizer, prepare_torch
 if TYPE_CHECKING:
     import torch
 
-# Padded tokens of a batch: its activations nearly stay in the cache. With 4,096 a MiniLM takes up to half as long again
-# (benchmarks/inference.py).
+# Padded tokens of a batch: its activations nearly stay in the cache (benchmarks/inference.py compares four sizes).
 BATCH_TOKENS = 1024
 # Texts that are tokenised and sorted by length at once: enough for even batches, few enough to hold any file.
 WINDOW = 2048

@@ -7,6 +7,7 @@ from typing import Any
 
 from p2m.errors import BadInput
 from p2m.evaluate.intervals import Estimate
+from p2m.export.nodes import RUNTIME
 from p2m.export.parity import Parity
 from p2m.files import write_atomic
 
@@ -16,9 +17,10 @@ _WAYS = {
     "hf": "The delivered folder as it is, loaded again with transformers and compared.",
     "onnx": "ONNX Runtime, float32. Attention and GELU are fused nodes of ONNX Runtime (`com.microsoft`); "
     "a layer that pools is written as the mean that it computes.",
-    "onnx-int8": "ONNX Runtime (1.24 or newer), int8: matrix products with weights of 7 bits and a scale for each "
-    "column, activations of 8 bits with a scale found as they come, GELU approximated; pooling and head in float32. "
-    "The texts of a batch share that scale, so an answer may depend a little on which texts are answered together.",
+    "onnx-int8": f"ONNX Runtime ({RUNTIME} or newer), int8: matrix products with weights of 7 bits and a scale for "
+    "each column, activations of 8 bits with a scale found as they come, GELU of BERT-like encoders approximated; "
+    "pooling and head in float32. Rows of a batch are padded on the right and share that scale, so an answer may "
+    "depend a little on which texts are answered together.",
     "gguf": f"llama.cpp, weights in float16; {_GGUF}",
     "gguf-q8": f"llama.cpp, weights in int8 (Q8_0); {_GGUF}",
 }

@@ -4,7 +4,7 @@ Logits are of shape (rows, outputs) where a text has one answer, (rows, tokens, 
 tokens, 2), start and end, of a question answerer, which may also want ``token_type_ids``. Rows and tokens are free. The
 layer that ``Student.save`` adds for its pooling is written as what it computes, a mean and two layer norms: the same
 answers, with a seventh of MiniLM's work taken away. ONNX Runtime's optimiser then makes one node of what its kernels do
-in one go: attention, and GELU with its bias.
+in one go: attention, and GELU with its bias; for int8 p2m.export.nodes exchanges them. Rows are padded on the right.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def _fold_types(model: Any) -> None:
 
     embeddings: Any = getattr(model.base_model, "embeddings", None)
     types, positions = (getattr(embeddings, f"{name}_embeddings", None) for name in ("token_type", "position"))
-    if types is not None and positions is not None:
+    if isinstance(types, torch.nn.Embedding) and isinstance(positions, torch.nn.Embedding):
         positions.weight.data += types.weight.data[0]
         embeddings.token_type_embeddings = Nothing()
 

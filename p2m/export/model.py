@@ -15,6 +15,7 @@ from p2m.evaluate.predict import Prediction, load_predictor
 from p2m.export.exportcard import write_export_card
 from p2m.export.formats import open_predictor, require_extra
 from p2m.export.kinds import check_format
+from p2m.export.nodes import RUNTIME
 from p2m.export.parity import Parity, compare
 from p2m.export.publish import delivered_files
 from p2m.export.settings import SETTINGS, encoder_settings
@@ -73,6 +74,8 @@ def export_model(
             settings |= encoder_settings(model, kind)
             say("writing the ONNX graph" + (", then its weights in int8" if wanted == "onnx-int8" else ""))
             _write_onnx(model, aside, wanted)
+            if wanted == "onnx-int8":
+                settings["onnxruntime"] = RUNTIME
         write_atomic(aside / SETTINGS, json.dumps(settings, ensure_ascii=False, indent=1) + "\n")
         say(f"answering {len(rows)} validation rows with the delivered model")
         expected = load_predictor(model).predict(texts)

@@ -49,6 +49,7 @@ class Model:
         self._longest, self._pad = int(self.settings["longest"]), int(self.settings["pad_id"])
         self._tokenizer = Tokenizer.from_file(str(place / "tokenizer.json"))
         self._tokenizer.no_padding()
+        _check_runtime(self.settings.get("onnxruntime", ""))
         self._session = _session(place / "model.onnx")
         self._typed = any(i.name == "token_type_ids" for i in self._session.get_inputs())
         self._pool = ThreadPoolExecutor(threads or _cores())
@@ -276,6 +277,14 @@ def _place(folder: str | Path | None) -> Path:
     return Path(folder) if folder else Path(__file__).resolve().parent / "model"
 
 
+def _check_runtime(least: str) -> None:
+    def numbers(version: str) -> list[int]:
+        return [int(n) for n in re.findall(r"\d+", version)[:2]]
+
+    if numbers(onnxruntime.__version__) < numbers(least):
+        raise ValueError(f"this model needs onnxruntime {least} or newer, and {onnxruntime.__version__} is installed")
+
+
 def _session(model: Path) -> onnxruntime.InferenceSession:
     """One that computes in the thread that calls it."""
     options = onnxruntime.SessionOptions()
@@ -300,12 +309,13 @@ def _batches(lengths: Sequence[int], tokens: int) -> list[list[int]]:
     A batch that is a quarter full ends where lengths change: little is padded.
     """
     batches: list[list[int]] = []
+    widest = padded = 0
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        widest = lengths[batches[-1][0]] if batches else 0
-        padded = widest * len(batches[-1]) if batches else 0
         if not batches or padded + widest > tokens or (lengths[i] < widest and 4 * padded >= tokens):
             batches.append([])
+            widest, padded = lengths[i], 0
         batches[-1].append(i)
+        padded += widest
     return batches
 
 
@@ -323,7 +333,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if (args.text is None) == (args.file is None):
         parser.error("give either a TEXT or --file FILE")
-    model = load(threads=args.threads)
+    try:
+        model = load(threads=args.threads)
+    except ValueError as error:
+        parser.error(str(error))
     if args.file is None:
         answers = iter(model.predict([args.text]))
     else:
