@@ -29,7 +29,7 @@ import onnxruntime
 from tokenizers import Encoding, Tokenizer
 
 SETTINGS = "p2m.json"
-# Padded tokens of a batch: its activations stay in a core's cache. Larger batches are slower.
+# Padded tokens of a batch. In smaller and in larger ones the same texts take longer.
 BATCH_TOKENS = 512
 # Texts that are tokenised and sorted by length at once: enough for even batches, few enough to hold any file.
 WINDOW = 2048
