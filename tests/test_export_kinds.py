@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import venv
+from ast import literal_eval
 from pathlib import Path
 
 import pytest
@@ -198,7 +200,26 @@ def test_an_encoder_decoder_is_packaged_for_transformers(tmp_path: Path, capsys:
     assert [json.loads(line)["answer"] for line in done.stdout.splitlines()] == expected
 
 
-def test_a_prompt_stays_words_in_a_modelfile() -> None:
-    said = {"prompt": ['Say """{{ .System }}"""\n', "\nA:"], "longest_answer": 9, "context": 64, "stop": ['<"end">']}
-    made = modelfile(said)
-    assert made.count('"""') == 2 and "{{ .System }}" not in made and 'PARAMETER stop "<\\"end\\">"' in made
+MODELFILES = [
+    ("<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>"),
+    ('Say """{{ .System }}"""\n', "\nA:", '<"end">'),
+    ('{"text": ', ', "tags": {{}}, "answer": {', "a\\b"),
+    ("nbsp\u00a0joined\u200d tab\tReturn\r\nline\u2028bell\x07 \U0001f600", "\ufeff", "</s>"),
+    ('"', '"', '""'),
+    ('""\n', '\n""', "#"),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "stop"), MODELFILES)
+def test_a_prompt_stays_words_in_a_modelfile(before: str, after: str, stop: str) -> None:
+    said = {"prompt": [before, after], "longest_answer": 9, "context": 64, "stop": [stop]}
+    found = re.search(r'TEMPLATE """(.*)"""\n.*PARAMETER stop ("""|")(.*)\2\n', modelfile(said), re.S)
+    assert found is not None and found[3] == stop
+    assert '"""' not in found[1].strip('"')  # three marks within it would end the template
+    assert as_ollama_fills(found[1], "INPUT") == f"{before}INPUT{after}"
+
+
+def as_ollama_fills(template: str, given: str) -> str:
+    """By Ollama's parser/parser.go and Go's text/template: what does not print is dropped, then actions are run."""
+    kept = "".join(c for c in template if c.isprintable() or c in "\t\n\r")
+    return re.sub(r"\{\{(.*?)\}\}", lambda m: given if m[1] == " .Prompt " else literal_eval(m[1].strip()), kept)

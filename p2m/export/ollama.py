@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,7 +60,8 @@ def _around(form: CausalFormat) -> tuple[str, str, bool]:
 def modelfile(said: dict[str, Any]) -> str:
     """Ollama's Modelfile: the prompt as a Go template, greedy, as long as the delivered model answers."""
     before, after = map(_go, said["prompt"])
-    stops = "".join(f"PARAMETER stop {_quoted(stop)}\n" for stop in said["stop"])
+    # The end token ends an answer anyway: a stop that a Modelfile cannot hold may be left out.
+    stops = "".join(f"PARAMETER stop {_quoted(stop)}\n" for stop in said["stop"] if stop.isprintable())
     return f'''# ollama create my-model -f Modelfile && ollama run my-model 'some text'
 FROM ./model.gguf
 TEMPLATE """{before}{{{{ .Prompt }}}}{after}"""
@@ -71,9 +73,22 @@ PARAMETER num_ctx {said["context"]}
 
 
 def _go(text: str) -> str:
-    """``text`` as it stands in a Go template between three quotation marks."""
-    return text.replace("{{", '{{ "{" }}{{ "{" }}').replace('"', '{{ `"` }}' if '"""' in text else '"')
+    """``text`` as it stands in a Go template between three quotation marks, read by Ollama's parser/parser.go.
+
+    Two braces would begin an action and three marks end the text, whatever follows them; that parser drops what does
+    not print (a no-break space, a zero-width joiner), so these are written as string constants.
+    """
+    return re.sub(r'\{{2,}|\{\Z|"{3,}|[^\t\n\r -~]', _constant, text)
+
+
+def _constant(found: re.Match[str]) -> str:
+    run = found[0]
+    if run[0] not in '{"' and run.isprintable():
+        return run
+    return '{{ "' + "".join(f"\\U{ord(letter):08x}" for letter in run) + '" }}'
 
 
 def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    """A value of PARAMETER: a Modelfile has no escapes, so one with a mark in it stands between three."""
+    mark = '"""' if '"' in text else '"'
+    return f"{mark}{text}{mark}"
