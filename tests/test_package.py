@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -14,6 +15,7 @@ import pytest
 
 from agent.cli import main
 from p2m.evaluate.predict import Predictor
+from tests.conftest import ROOT
 from tests.delivered_run import delivered_run
 from tests.tiny_model import FILLER, rows
 
@@ -70,6 +72,20 @@ def test_it_answers_as_p2m_does_without_p2m(run: Path, package: Path, tmp_path: 
     check(run, answers(one.stdout), ["the old saw"])
     nothing = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env)
     assert nothing.returncode == 2 and "TEXT" in nothing.stderr and "Traceback" not in nothing.stderr
+
+
+@pytest.mark.parametrize("what", ["predict", "export"])
+def test_onnxruntime_reports_to_nobody(what: str, run: Path, package: Path, tmp_path: Path) -> None:
+    """Before it sends anything it keeps a device ID in the user's cache, but not where it runs in CI."""
+    unlike_here = {"PYTHONPATH", "ORT_DISABLE_TELEMETRY", "CI", "GITHUB_ACTIONS", "XDG_CACHE_HOME"}
+    env = {k: v for k, v in os.environ.items() if k not in unlike_here} | {"HOME": str(tmp_path)}
+    command = [sys.executable, str(package / "predict.py"), "the old saw"]
+    if what == "export":
+        shutil.copytree(run, tmp_path / "run")
+        command = [sys.executable, "-m", "agent.cli", "export", str(tmp_path / "run"), "--onnx", "--int8"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env)
+    assert done.returncode == 0, done.stderr
+    assert not list(tmp_path.rglob("deviceid*"))
 
 
 def test_what_lies_in_it(package: Path) -> None:

@@ -25,6 +25,8 @@ _WAYS = {
     "gguf-q8": f"llama.cpp, weights in int8 (Q8_0); {_GGUF}",
 }
 _RUN = """```python
+import os
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime 1.29 and newer report what they load to Microsoft otherwise
 import json, numpy as np, onnxruntime
 from tokenizers import Tokenizer
 

@@ -25,8 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from tokenizers import Encoding, Tokenizer
+
+# From 1.29 on it reports to Microsoft what models it loads, on every system, unless told not to before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime
 
 SETTINGS = "p2m.json"
 # Padded tokens of a batch. In smaller and in larger ones the same texts take longer.
@@ -286,7 +289,8 @@ def _check_runtime(least: str) -> None:
 
 
 def _session(model: Path) -> onnxruntime.InferenceSession:
-    """One that computes in the thread that calls it."""
+    """One that computes in the thread that calls it, and reports to nobody."""
+    onnxruntime.disable_telemetry_events()  # On Windows that variable is not read.
     options = onnxruntime.SessionOptions()
     # Threads of its own would wait for each other at every node, and spin while they do: a batch a thread is faster.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
