@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import jinja2
 import pytest
@@ -48,3 +49,16 @@ def test_every_template_of_the_project_can_be_read() -> None:
     assert names
     for name in names:
         prompts._environment().get_template(f"{name}.j2")
+
+
+@pytest.mark.parametrize("name", ["planner_system", "planner_system_text"])
+def test_a_planner_is_told_of_a_target_only_where_there_is_one(name: str) -> None:
+    prompts._environment.cache_clear()
+
+    def said(target: float | None) -> str:
+        task = SimpleNamespace(instruction="Sort.", labels=["a", "b"], examples=[], target=target)
+        return prompts.render(name, task=task, native=False, target="WHAT IS WANTED").text
+
+    assert "the target is 0." in said(0.5) and "below the target" in said(0.5)
+    assert said(None).lower().count("target") == 1 and "Target: WHAT IS WANTED" in said(None)
+    assert "best validation score" in said(None)
