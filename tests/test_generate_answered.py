@@ -5,15 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from p2m import kinds
-from p2m.errors import ProviderError
+from p2m.errors import ProviderError, ToolFailure
 from p2m.generate.write import PER_CALL
+from p2m.rows import Row
 from p2m.task.spec import Example, TaskSpec
+from p2m.train.embed import Embedder
+from tests.bag_of_words import embed
 from tests.fake_llm import Behaviour, Fail, FakeLLM, Request
 from tests.test_transform import opened
+from tests.tool_call import call, context
+from tools.generate_batch import generate_batch
+from tools.workspace import DataInfo, Workspace
 
 SHOUT = TaskSpec(
     name="shout", instruction="Shout the text.", kind="generate", examples=(Example(input="hi", output="HI"),)
@@ -69,3 +77,23 @@ def test_one_that_fails_at_once_is_an_error() -> None:
 
     with FakeLLM(dies) as server, pytest.raises(ProviderError, match="wrote nothing"):
         asyncio.run(kinds.of(SHOUT).write(SHOUT, opened(server), n=4 * PER_CALL))
+
+
+@pytest.mark.parametrize(("seconds", "rows"), [(2.0, 60), (80.0, 25), (220.0, 0)])
+def test_a_batch_is_as_large_as_the_time_allows_at_the_pace_of_the_last(
+    seconds: float, rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of 100 s are left to it: 25 rows at 2 s a row, 9 at 5.5, which is none."""
+    monkeypatch.setattr(Embedder, "default", lambda: SimpleNamespace(embed=embed))
+    before = Workspace(datasets=(DataInfo("ds_1", "generated", 1, {}, {}),))
+    with FakeLLM(answers) as server:
+        ctx = context(tmp_path, SHOUT, before, teacher=opened(server), seconds_left=lambda: 100.0)
+        ctx.store.save_rows("ds_1", [Row("far off", "FAR OFF", "generated")], {"written": 40, "seconds": seconds})
+        if rows:
+            result, after = call(generate_batch, ctx, n=60)
+            assert result.data["written"] == rows
+            assert after.store.meta(result.data["dataset"]["handle"])["seconds"] >= 0
+        else:
+            with pytest.raises(ToolFailure, match="no time is left"):
+                call(generate_batch, ctx, n=60)
+            assert not server.requests

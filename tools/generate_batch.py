@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from typing import Annotated, Any
 
@@ -14,11 +15,10 @@ from p2m.rows import Row
 from tools.base import Facts, ToolContext, ToolResult, first_problem, need, tool
 from tools.workspace import DataInfo, Workspace
 
-SMALLEST_BATCH = 10
+SMALLEST_BATCH, MOST_ROWS = 10, 400
 SHOWN = 5
 # Rows whose labels nobody has time to check, and no time to train on them, are worth little.
 TIME_SHARE = 0.5
-# A batch asked for with less time than this left would only take the time that delivery needs.
 
 
 def _can_write(workspace: Workspace, facts: Facts) -> str | None:
@@ -37,7 +37,7 @@ def _can_write(workspace: Workspace, facts: Facts) -> str | None:
 async def generate_batch(
     ctx: ToolContext,
     *,
-    n: Annotated[int, Field(ge=SMALLEST_BATCH, le=400, description="rows to write in all")] = 120,
+    n: Annotated[int, Field(ge=SMALLEST_BATCH, le=MOST_ROWS, description="rows to write in all")] = 120,
     labels: Annotated[
         list[str] | None, Field(description="only these labels (weak ones); leave out for all, evenly")
     ] = None,
@@ -70,12 +70,14 @@ async def generate_batch(
         before=[d.handle for d in ctx.workspace.datasets],
     )
     if not ctx.store.has(handle):
-        if ctx.out_of_time():
+        affordable = _affordable(ctx)
+        if ctx.out_of_time() or affordable < SMALLEST_BATCH:
             raise ToolFailure("budget", "no time is left to write rows")
+        began = time.monotonic()
         written = await kind.write(
             task,
             teacher,
-            n=n,
+            n=min(n, affordable),
             labels=chosen,
             brief=brief,
             seed=ctx.rng("generate", handle).randrange(2**31),
@@ -92,6 +94,7 @@ async def generate_batch(
         kept, removed, samples = await asyncio.to_thread(screen, ctx, written.rows)
         meta = {
             "written": len(written.rows),
+            "seconds": round(time.monotonic() - began, 1),
             "unusable": written.unusable,
             "removed": dict(removed),
             "removed_samples": samples,
@@ -99,6 +102,15 @@ async def generate_batch(
         }
         ctx.store.save_rows(handle, kept, meta)
     return _result(ctx, handle, chosen)
+
+
+def _affordable(ctx: ToolContext) -> int:
+    """Rows that a batch's share of the time is enough for, at the pace of the last one."""
+    left = ctx.seconds_left()
+    before = [ctx.store.meta(d.handle) for d in ctx.workspace.datasets if d.source == "generated"]
+    if left is None or not before or not before[-1].get("seconds"):
+        return MOST_ROWS
+    return int(TIME_SHARE * left * before[-1]["written"] / before[-1]["seconds"])
 
 
 def screen(ctx: ToolContext, rows: list[Row]) -> tuple[list[Row], Counter[str], list[dict[str, str]]]:
