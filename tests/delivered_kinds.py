@@ -11,6 +11,7 @@ from p2m.export.card import CardFacts, write_card
 from p2m.outputs import format_number
 from p2m.rows import Row
 from p2m.task.spec import TaskSpec
+from p2m.train.recipe import Method
 from tests.delivered_run import MODEL, delivery_of, finished
 from tests.test_train_kinds import label_rows, question_rows, span_rows
 from tests.tiny_llama import make_llama
@@ -49,7 +50,7 @@ def texts_of(kind: str) -> list[str]:
     return [row.input for row in _MADE[kind][1](12, 9)]
 
 
-def delivered_kind(run_dir: Path, base: Path, name: str, *, seq2seq: bool = False) -> Path:
+def delivered_kind(run_dir: Path, base: Path, name: str, *, seq2seq: bool = False, method: Method = "full") -> Path:
     """A finished run of the kind ``name`` in ``run_dir`` with 20 validation rows."""
     task, rows = _MADE[name]
     kind = kinds.of(task)
@@ -61,9 +62,9 @@ def delivered_kind(run_dir: Path, base: Path, name: str, *, seq2seq: bool = Fals
         make_writer(base, seq2seq=True)
     else:
         make_llama(base, [INSTRUCTION, *(f"{r.input} {r.output}" for r in rows(20, 0))], positions=512)
-    recipe = kind.recipe(task, base=str(base), method="full", seed=0, epochs=2 if name == "generate" else 6)
+    recipe = kind.recipe(task, base=str(base), method=method, seed=0, epochs=2 if name == "generate" else 6)
     recipe = replace(recipe, learning_rate=5e-3)
     kind.train(recipe, rows(60, 0), rows(20, 1), run_dir / "model", lambda _: None)
-    facts = CardFacts.of(task, SimpleNamespace(base="tiny", method="full"), delivery_of(MODEL))
+    facts = CardFacts.of(task, SimpleNamespace(base="tiny", method=method), delivery_of(MODEL))
     write_card(run_dir / "model", facts)
     return run_dir

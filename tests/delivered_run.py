@@ -13,7 +13,7 @@ from p2m.export.card import CardFacts, write_card
 from p2m.rows import Row
 from p2m.task.spec import TaskSpec
 from p2m.train.fit import train
-from p2m.train.recipe import Recipe
+from p2m.train.recipe import Method, Recipe
 from p2m.train.student import Student
 from tests.scripted_run import Script, experiment, score
 from tests.tiny_model import LABELS, make_encoder, rows
@@ -24,12 +24,12 @@ TASK = TaskSpec(
 MODEL = "m_eeee0005"
 
 
-def trained(folder: Path, base: Path, model_type: str = "bert") -> Path:
+def trained(folder: Path, base: Path, model_type: str = "bert", method: Method = "frozen") -> Path:
     """A delivered model folder: a student on a tiny encoder, made in ``base``."""
     student = Student(make_encoder(base, model_type), LABELS)
-    train(Recipe(str(base), LABELS, "accuracy", "frozen", 0), student, rows(90, 0), rows(30, 1), lambda _: None)
+    train(Recipe(str(base), LABELS, "accuracy", method, 0), student, rows(90, 0), rows(30, 1), lambda _: None)
     student.save(folder)
-    write_card(folder, CardFacts.of(TASK, SimpleNamespace(base="tiny", method="frozen"), delivery_of(MODEL)))
+    write_card(folder, CardFacts.of(TASK, SimpleNamespace(base="tiny", method=method), delivery_of(MODEL)))
     return folder
 
 

@@ -18,7 +18,7 @@ from p2m.evaluate.metrics import score
 from p2m.rows import Row
 from p2m.train.loop import OnProgress, begin, every, fit
 from p2m.train.recipe import Epoch, Recipe, TrainResult
-from p2m.train.runtime import autocast, beside, device_of, load_config, load_model, load_tokenizer, prepare_torch
+from p2m.train.runtime import autocast, beside, device_of, load_config, load_to_train, load_tokenizer, prepare_torch
 from p2m.train.student import positions, save_tokenizer
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Reader:
         self.base, self.question = Path(base), question
         self.tokenizer = load_tokenizer(self.base)
         torch.manual_seed(seed)
-        self.module: Any = load_model(self.base, "AutoModelForQuestionAnswering")
+        self.module: Any = load_to_train(self.base, "AutoModelForQuestionAnswering")
         config = load_config(self.base)
         self.longest = positions(config, self.tokenizer)
         self.types = getattr(config, "type_vocab_size", 0) > 1

@@ -190,14 +190,14 @@ def load_model(folder: Path, auto_class: str, **kwargs: Any) -> Any:
         raise BadInput(f"this folder has no model that loads: {_first_line(error)}", where=str(folder)) from error
 
 
-def load_to_train(folder: Path, auto_class: str) -> Any:
+def load_to_train(folder: Path, auto_class: str, **kwargs: Any) -> Any:
     """``load_model`` with the attention of ``backend()``, or its own where the architecture has not that one."""
     if wanted := backend().attention:
         try:
-            return load_model(folder, auto_class, attn_implementation=wanted)
+            return load_model(folder, auto_class, attn_implementation=wanted, **kwargs)
         except (BadInput, ImportError):
             pass
-    return load_model(folder, auto_class)
+    return load_model(folder, auto_class, **kwargs)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from p2m.errors import BadInput
-from p2m.train.runtime import SAFE_LOADING, load_config, load_model, load_tokenizer, prepare_torch
+from p2m.train.runtime import SAFE_LOADING, load_config, load_to_train, load_tokenizer, prepare_torch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,9 +71,9 @@ class Student:
         self.pooled = config.model_type in _MEAN_POOLED and not pools_first_token(self.base)
         self.module: Any
         if self.pooled:
-            self.module = _mean_pooled(load_model(self.base, "AutoModel", add_pooling_layer=False), len(self.labels))
+            self.module = _mean_pooled(load_to_train(self.base, "AutoModel", add_pooling_layer=False), len(self.labels))
         else:
-            self.module = load_model(self.base, "AutoModelForSequenceClassification", **self._label_config())
+            self.module = load_to_train(self.base, "AutoModelForSequenceClassification", **self._label_config())
         self.longest = positions(config, self.tokenizer)
 
     @property

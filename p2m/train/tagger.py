@@ -19,7 +19,7 @@ from p2m.outputs import Span, format_spans, parse_spans
 from p2m.rows import Row
 from p2m.train.loop import OnProgress, begin, every, fit
 from p2m.train.recipe import Epoch, Recipe, TrainResult
-from p2m.train.runtime import autocast, beside, device_of, load_config, load_model, load_tokenizer, prepare_torch
+from p2m.train.runtime import autocast, beside, device_of, load_config, load_to_train, load_tokenizer, prepare_torch
 from p2m.train.student import positions, save_tokenizer
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Tagger:
         self.tokenizer = load_tokenizer(self.base)
         names = dict(enumerate(self.tags))
         torch.manual_seed(seed)
-        self.module: Any = load_model(
+        self.module: Any = load_to_train(
             self.base, "AutoModelForTokenClassification",
             num_labels=len(names), id2label=names, label2id={tag: i for i, tag in names.items()},
         )  # fmt: skip
