@@ -31,8 +31,8 @@ WORDS = ("apple", "bridge", "candle", "doctor", "engine", "forest", "garden", "h
 # The peak of a child's resident memory: ru_maxrss counts kB on Linux.
 CHILD = """
 import json, resource, subprocess, sys
-subprocess.run([sys.executable, "-m", "p2m.train.job", sys.argv[1], str(__import__("os").getpid())], check=True,
-               stdout=subprocess.DEVNULL)
+job = "import sys; from pathlib import Path; from p2m.train.job import run; run(Path(sys.argv[1]))"
+subprocess.run([sys.executable, "-c", job, sys.argv[1]], check=True, stdout=subprocess.DEVNULL)
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
 """
 

@@ -223,6 +223,18 @@ def tui() -> str:
     )
 
 
+def start() -> str:
+    """The rows of benchmarks/start.py in words."""
+    found = json.loads((RESULTS / "start.json").read_text(encoding="utf-8"))
+    forked, fresh = found["rows"]
+    return (
+        f"A training of 60 rows takes {forked['median']:.1f} s from call to result (median of {forked['n']}); "
+        f"{fresh['median']:.1f} s where each child is a new interpreter (of {fresh['n']}, in turn): "
+        f"{found['summary']['ratio']:.1f} times. The first of a run, with the server's start: "
+        f"{found['summary']['first_s']:.1f} s."
+    )
+
+
 def fill(readme: str, name: str, body: str) -> str:
     """``readme`` with what stands between the markers of ``name`` replaced."""
     pattern = rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)"
@@ -245,6 +257,7 @@ def main() -> None:
         ("inference", inference),
         ("estimate", estimate_line),
         ("tui", tui),
+        ("start", start),
     ):
         if (RESULTS / f"{name}.json").exists():
             readme = fill(readme, name, make())

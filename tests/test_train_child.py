@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from p2m.errors import ToolFailure
 from p2m.evaluate.predict import Predictor, read_outputs
 from p2m.train import child
-from p2m.train.job import OUT_OF_MEMORY, read_recipe, write_job
+from p2m.train.job import OUT_OF_MEMORY, SAID, read_recipe, write_job
 from p2m.train.recipe import Progress, Recipe
 from p2m.train.runtime import is_out_of_memory
 from tests.tiny_model import LABELS, make_encoder, rows
@@ -48,14 +49,11 @@ def gone(pid: int, seconds: float) -> bool:
 
 
 def children_of(folder: Path) -> list[int]:
+    """The processes that write what they say into ``folder``."""
     found = []
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                command = (entry / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if b"p2m.train.job" in command and str(folder).encode() in command:
+        with suppress(OSError):
+            if entry.name.isdigit() and Path(os.readlink(entry / "fd" / "2")) == folder / SAID:
                 found.append(int(entry.name))
     return found
 
@@ -106,6 +104,34 @@ def test_a_killed_parent_takes_the_child_along(base: Path, tmp_path: Path) -> No
     parent.wait()
     parent.stdout.close()
     assert gone(pid, 10)
+
+
+def test_children_come_from_one_server_and_elsewhere_are_new_interpreters(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parents: list[int] = []
+
+    def train(name: str) -> None:
+        folder = job(tmp_path / name, base, epochs=1)
+        found: set[int] = set()
+
+        def look(_: Progress) -> None:
+            found.update(
+                int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) for pid in children_of(folder)
+            )
+
+        assert asyncio.run(child.run_child(folder, look)).rows == 60
+        parents.extend(found)
+
+    train("first")
+    train("second")
+    assert len(parents) == 2 and parents[0] == parents[1] != os.getpid()
+    assert b"multiprocessing.forkserver" in Path(f"/proc/{parents[0]}/cmdline").read_bytes()
+    monkeypatch.setattr(child, "GPUS", ("/dev/null",))
+    child._context.cache_clear()
+    train("where there is a GPU")
+    child._context.cache_clear()
+    assert parents[2] == os.getpid()
 
 
 def test_a_base_that_does_not_load_is_the_callers_mistake(tmp_path: Path) -> None:

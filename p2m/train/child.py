@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -11,12 +12,15 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from p2m.errors import EXIT_USAGE, P2MError, ToolFailure
 from p2m.files import disk_full
-from p2m.train.job import DISK_FULL, OUT_OF_MEMORY, read_recipe, write_recipe
+from p2m.train.job import DISK_FULL, OUT_OF_MEMORY, PROGRESS, SAID, read_recipe, work, write_recipe
 from p2m.train.recipe import Epoch, Progress, TrainResult
 
 GRACE_SECONDS = 5.0
@@ -30,13 +34,9 @@ OUT_OF_MEMORY_HELP = (
     "out of memory: training needs more than this machine has free. Close other programs, use a smaller base model, "
     "or fewer rows"
 )
-CHILD_ENVIRONMENT = {
-    "HF_HUB_OFFLINE": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "DISABLE_SAFETENSORS_CONVERSION": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "PYTHONUNBUFFERED": "1",
-}
+POLL_SECONDS = 0.05
+GPUS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+"""What Linux has where there is a driver of NVIDIA's or AMD's, or of Windows below it."""
 
 
 async def run_child(folder: Path, on_progress: Callable[[Progress], None]) -> TrainResult:
@@ -64,27 +64,62 @@ async def run_child(folder: Path, on_progress: Callable[[Progress], None]) -> Tr
 
 async def _run(folder: Path, on_progress: Callable[[Progress], None]) -> tuple[int, list[str]]:
     """The child's exit code and its last words."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "p2m.train.job",
-        str(folder),
-        str(os.getpid()),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, **CHILD_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
-        start_new_session=True,  # the terminal's Ctrl-C is for us; we decide when the child stops
-    )
-    assert process.stdout is not None and process.stderr is not None
+    for name in (PROGRESS, SAID):
+        (folder / name).unlink(missing_ok=True)
+    told, said = _Lines(folder / PROGRESS), _Lines(folder / SAID)
+    process = _context().Process(target=work, args=(folder, dict(os.environ)), daemon=True)
+    starting = asyncio.ensure_future(asyncio.to_thread(process.start))
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     try:
-        await asyncio.gather(_follow(process.stdout, on_progress), _keep_tail(process.stderr, tail))
-        code = await process.wait()
+        try:
+            await asyncio.shield(starting)
+        except (OSError, EOFError) as error:
+            raise ToolFailure("crash", f"training could not start: {error}") from error
+        ended = False
+        while not ended:
+            ended = not process.is_alive()
+            for line in told.new():
+                with suppress(ValueError, TypeError):  # a library printed something
+                    on_progress(Progress(**json.loads(line)))
+            tail += [line.strip() for line in said.new() if line.strip()]
+            if not ended:
+                await asyncio.sleep(POLL_SECONDS)
     finally:
-        if process.returncode is None:
+        with suppress(OSError, EOFError):
+            await starting
+        if process.is_alive():
             await _stop(process)
-    return code, list(tail)
+    assert process.exitcode is not None
+    return process.exitcode, list(tail)
+
+
+@cache
+def _context() -> Any:
+    """How a child starts: forked from a server that has imported torch and transformers, which takes seconds.
+
+    Where there is a GPU, and on other systems than Linux, each is a new interpreter: what a fork inherits of a driver
+    or of the system's libraries may not work in it."""
+    if sys.platform != "linux" or any(Path(device).exists() for device in GPUS):
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["p2m.train.preload"])
+    return context
+
+
+class _Lines:
+    """The whole lines that another process has appended to a file since one last looked."""
+
+    def __init__(self, file: Path) -> None:
+        self._file, self._read, self._rest = file, 0, b""
+
+    def new(self) -> list[str]:
+        with suppress(FileNotFoundError), self._file.open("rb") as stream:
+            stream.seek(self._read)
+            found = stream.read()
+            self._read += len(found)
+            *lines, self._rest = (self._rest + found).split(b"\n")
+            return [line.decode(errors="replace") for line in lines]
+        return []
 
 
 def read_result(folder: Path) -> TrainResult:
@@ -93,28 +128,17 @@ def read_result(folder: Path) -> TrainResult:
     return TrainResult(**{**raw, "epochs": tuple(Epoch(**e) for e in raw["epochs"])})
 
 
-async def _follow(stream: asyncio.StreamReader, on_progress: Callable[[Progress], None]) -> None:
-    async for line in stream:
-        try:
-            told = Progress(**json.loads(line))
-        except (ValueError, TypeError):
-            continue  # a library printed something
-        on_progress(told)
-
-
-async def _keep_tail(stream: asyncio.StreamReader, tail: deque[str]) -> None:
-    async for line in stream:
-        if text := line.decode(errors="replace").strip():
-            tail.append(text)
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    process.send_signal(signal.SIGINT)
+async def _stop(process: Any) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(process.pid, signal.SIGINT)
     try:
-        await asyncio.wait_for(process.wait(), GRACE_SECONDS)
-    except (TimeoutError, asyncio.CancelledError):
+        for _ in range(round(GRACE_SECONDS / POLL_SECONDS)):
+            if not process.is_alive():
+                break
+            await asyncio.sleep(POLL_SECONDS)
+    finally:
         process.kill()
-        await process.wait()
+        process.join()
 
 
 def _failure(code: int, tail: list[str], folder: Path) -> P2MError:

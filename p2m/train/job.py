@@ -1,8 +1,8 @@
-"""The child process of a training: ``python -m p2m.train.job FOLDER``.
+"""The child process of a training, all of which is in one folder.
 
-Reads ``job.json``, ``train.jsonl`` and ``validation.jsonl`` from the folder; writes ``model/``,
-``validation_predictions.jsonl`` and, last, ``result.json``. Progress goes to stdout, one JSON object a line. An
-expected failure is one line on stderr with its exit code; anything else is a traceback there and exit code 1.
+It reads ``job.json``, ``train.jsonl`` and ``validation.jsonl``; writes ``model/``, ``validation_predictions.jsonl``
+and, last, ``result.json``. Progress goes to ``progress.jsonl``, one object a line. An expected failure is one line in
+``said.txt`` with its exit code; anything else is a traceback there and exit code 1.
 """
 
 from __future__ import annotations
@@ -24,6 +24,13 @@ from p2m.train.runtime import is_out_of_memory
 
 OUT_OF_MEMORY = 75
 DISK_FULL = 74
+PROGRESS, SAID = "progress.jsonl", "said.txt"
+ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DISABLE_SAFETENSORS_CONVERSION": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
 
 
 def write_job(folder: Path, recipe: Recipe, rows: list[Row], validation: list[Row]) -> None:
@@ -57,8 +64,23 @@ def run(folder: Path) -> None:
     write_atomic(folder / "result.json", json.dumps(asdict(result), indent=1))
 
 
-def main(folder: Path, parent: int) -> int:
-    _die_with(parent)
+def work(folder: Path, environment: dict[str, str]) -> None:
+    """What the child does: the job in ``folder``, with what its parent's environment is now. Ends the process."""
+    if hasattr(os, "setsid"):
+        os.setsid()  # the terminal's Ctrl-C is for the parent, who decides when this stops
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.clear()
+    os.environ.update(environment | ENVIRONMENT)
+    for stream, name in ((1, PROGRESS), (2, SAID)):
+        file = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(file, stream)
+        os.close(file)
+    _die_with_parent()
+    sys.exit(main(folder))
+
+
+def main(folder: Path) -> int:
+    """Run the job; the exit code."""
     try:
         run(folder)
     except KeyboardInterrupt:
@@ -80,23 +102,18 @@ def _tell(progress: Progress) -> None:
     print(json.dumps(asdict(progress)), flush=True)
 
 
-def _die_with(parent: int) -> None:
-    """Ask Linux to kill this process when its parent dies; where it cannot, a thread watches for that."""
+def _die_with_parent() -> None:
+    """A thread kills this process when the run's dies; Linux does when the server does that it was forked from."""
     import ctypes
+    import multiprocessing
     import threading
-    import time
 
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, linux/prctl.h
 
     def watch() -> None:
-        # Also for a parent that died before prctl, or whose thread died that started us (prctl(2), "Caveat").
-        while os.getppid() == parent:
-            time.sleep(1)
-        os.kill(os.getpid(), signal.SIGKILL)
+        if parent := multiprocessing.parent_process():
+            parent.join()
+            os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))

@@ -12,6 +12,7 @@ from agent.journal import read
 from agent.runs import load_state
 from agent.tui.prompt import Prompt
 from agent.tui.work import WorkScreen
+from p2m.train.job import SAID
 from tests import scripted_teacher as script
 from tests.fake_llm import Behaviour, FakeLLM, Hang, Request
 from tests.tui.screens import running, until
@@ -119,18 +120,19 @@ async def test_cancel_ends_the_child_that_trains(folder: Path) -> None:
             await pilot.press("ctrl+s")
             await until(pilot, "working: fine_tune", 300)
             run_dir = str(app.screen.run_dir)  # type: ignore[attr-defined]
-            await until(pilot, lambda: any("p2m.train.job" in c for c in commands(run_dir)), 60)
+            await until(pilot, lambda: any(c.endswith(SAID) for c in commands(run_dir)), 60)
             await pilot.press("f8")
             await until(pilot, lambda: not commands(run_dir), 30)
             await until(pilot, "interrupted (ctrl+g goes on)", 30)
 
 
 def commands(run_dir: str) -> list[str]:
-    """The processes that have to do with the run."""
+    """The processes that have to do with the run: their commands, and where their stderr goes."""
     found = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             command = file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            command += os.readlink(file.parent / "fd" / "2")
         except OSError:
             continue
         if run_dir in command:
