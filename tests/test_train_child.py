@@ -134,6 +134,23 @@ def test_children_come_from_one_server_and_elsewhere_are_new_interpreters(
     assert parents[2] == os.getpid()
 
 
+def test_where_no_server_starts_a_child_is_a_new_interpreter(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NoServer:
+        def Process(self, **_: object) -> NoServer:
+            return self
+
+        def start(self) -> None:
+            raise OSError("AF_UNIX path too long")
+
+    monkeypatch.setattr(child, "_context", NoServer)
+    assert asyncio.run(child.run_child(job(tmp_path / "job", base, epochs=1), lambda _: None)).rows == 60
+    monkeypatch.setattr(child.multiprocessing, "get_context", lambda _: NoServer())
+    with pytest.raises(ToolFailure, match="could not start: AF_UNIX path too long"):
+        asyncio.run(child.run_child(job(tmp_path / "none", base, epochs=1), lambda _: None))
+
+
 def test_a_base_that_does_not_load_is_the_callers_mistake(tmp_path: Path) -> None:
     folder = job(tmp_path / "job", tmp_path / "nothing here", epochs=1)
     with pytest.raises(ToolFailure) as caught:

@@ -45,8 +45,9 @@ async def run_child(folder: Path, on_progress: Callable[[Progress], None]) -> Tr
     A child that runs out of memory is started again, at most twice, with smaller passes: the same training in less.
 
     Cancelling the task that awaits this interrupts the child, and kills it 5 seconds later; it also dies when this
-    process dies. Raises ``ToolFailure``: ``crash`` where the child failed or ran out of memory, ``invalid_args`` for a
-    base model that does not load; ``P2MError`` where the disk is full.
+    process dies. As with all of ``multiprocessing``, a script that calls it does so under
+    ``if __name__ == "__main__"``. Raises ``ToolFailure``: ``crash`` where the child failed or ran out of memory,
+    ``invalid_args`` for a base model that does not load; ``P2MError`` where the disk is full.
     """
     began = time.monotonic()
     for smaller in (*PASS_TOKENS, None):
@@ -67,14 +68,10 @@ async def _run(folder: Path, on_progress: Callable[[Progress], None]) -> tuple[i
     for name in (PROGRESS, SAID):
         (folder / name).unlink(missing_ok=True)
     told, said = _Lines(folder / PROGRESS), _Lines(folder / SAID)
-    process = _context().Process(target=work, args=(folder, dict(os.environ)), daemon=True)
-    starting = asyncio.ensure_future(asyncio.to_thread(process.start))
+    starting = asyncio.ensure_future(asyncio.to_thread(_start, folder))
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     try:
-        try:
-            await asyncio.shield(starting)
-        except (OSError, EOFError) as error:
-            raise ToolFailure("crash", f"training could not start: {error}") from error
+        process = await asyncio.shield(starting)
         ended = False
         while not ended:
             ended = not process.is_alive()
@@ -84,13 +81,27 @@ async def _run(folder: Path, on_progress: Callable[[Progress], None]) -> tuple[i
             tail += [line.strip() for line in said.new() if line.strip()]
             if not ended:
                 await asyncio.sleep(POLL_SECONDS)
+        return process.exitcode, list(tail)
     finally:
-        with suppress(OSError, EOFError):
-            await starting
-        if process.is_alive():
-            await _stop(process)
-    assert process.exitcode is not None
-    return process.exitcode, list(tail)
+        with suppress(ToolFailure):
+            process = await starting
+            if process.is_alive():
+                await _stop(process)
+
+
+def _start(folder: Path) -> Any:
+    """The process that does the job in ``folder``. Where no server can be had (its socket wants a short path to the
+    temporary folder) it is a new interpreter. Raises ``ToolFailure`` where neither starts."""
+    failure: Exception | None = None
+    for context in (_context(), multiprocessing.get_context("spawn")):
+        process = context.Process(target=work, args=(folder, dict(os.environ)), daemon=True)
+        try:
+            process.start()
+        except (OSError, EOFError) as error:
+            failure = error
+        else:
+            return process
+    raise ToolFailure("crash", f"training could not start: {failure}")
 
 
 @cache
