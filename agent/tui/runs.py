@@ -60,6 +60,14 @@ class RunsScreen(TableScreen):
             self.found.append(await asyncio.to_thread(summary, path))
             self._draw()
         self._draw()
+        self.call_after_refresh(self._redraw)
+
+    def _redraw(self) -> None:
+        """Draw the table's lines anew. One that is drawn before all rows are measured may keep the old widths of the
+        columns (textual 8.2); a change of the stripes makes the table forget its lines."""
+        table = self.query_one(DataTable)
+        table.zebra_stripes = False
+        table.zebra_stripes = True
 
     @on(Input.Changed)
     def _draw(self) -> None:

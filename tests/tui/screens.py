@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from textual.pilot import Pilot
-from textual.widgets import Input, TextArea
+from textual.widgets import DataTable, Input, TextArea
 
 from agent.tui.app import P2MApp
 
@@ -70,5 +70,8 @@ async def settled(pilot: Pilot[int]) -> None:
             for widget in screen.query("*"):
                 if widget.show_vertical_scrollbar:
                     widget.vertical_scrollbar.refresh()
+                if isinstance(widget, DataTable):  # a line drawn before a new row was measured keeps the old widths
+                    widget._clear_caches()
+                    widget.refresh()
         now = seen(pilot)
         last, same = now, same + 1 if now == last else 0
