@@ -82,19 +82,17 @@ def _run(func: Any, args: Any, kwargs: Any) -> Any:
     result_there = _named(asked) if asked is not None else any(isinstance(leaf, Elsewhere) for leaf in leaves)
     if name == "aten::copy_":
         result_there = isinstance(args[0], Elsewhere)
-    for leaf in leaves:
-        # A number is taken from anywhere.
-        if (
-            isinstance(leaf, torch.Tensor)
-            and not isinstance(leaf, Elsewhere)
-            and leaf.dim()
-            and name not in BETWEEN
-            and result_there
-        ):
+    if result_there and name not in BETWEEN:
+        strangers = (leaf for leaf in leaves if isinstance(leaf, torch.Tensor) and not isinstance(leaf, Elsewhere))
+        if any(stranger.dim() for stranger in strangers):  # a number is taken from anywhere
             raise RuntimeError(f"{name}: tensors on {NAME} and on the CPU")
     own = {id(leaf.within): leaf for leaf in leaves if isinstance(leaf, Elsewhere)}
     unwrapped = [
-        leaf.within if isinstance(leaf, Elsewhere) else torch.device("cpu") if _is_ours(leaf) else leaf
+        leaf.within
+        if isinstance(leaf, Elsewhere)
+        else torch.device("cpu")
+        if isinstance(leaf, torch.device) and _named(leaf)
+        else leaf
         for leaf in leaves
     ]
     args, kwargs = pytree.tree_unflatten(unwrapped, spec)
@@ -108,10 +106,6 @@ def _run(func: Any, args: Any, kwargs: Any) -> Any:
         return own[id(value)] if id(value) in own else Elsewhere(value)
 
     return pytree.tree_map(wrap, found)
-
-
-def _is_ours(value: Any) -> bool:
-    return isinstance(value, torch.device) and value.type == NAME
 
 
 def move_in() -> None:

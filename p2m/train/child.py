@@ -10,7 +10,6 @@ import shutil
 import signal
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -67,9 +66,8 @@ async def _run(folder: Path, on_progress: Callable[[Progress], None]) -> tuple[i
     """The child's exit code and its last words."""
     for name in (PROGRESS, SAID):
         (folder / name).unlink(missing_ok=True)
-    told, said = _Lines(folder / PROGRESS), _Lines(folder / SAID)
+    told = _Lines(folder / PROGRESS)
     starting = asyncio.ensure_future(asyncio.to_thread(_start, folder))
-    tail: deque[str] = deque(maxlen=TAIL_LINES)
     try:
         process = await asyncio.shield(starting)
         ended = False
@@ -78,15 +76,21 @@ async def _run(folder: Path, on_progress: Callable[[Progress], None]) -> tuple[i
             for line in told.new():
                 with suppress(ValueError, TypeError):  # a library printed something
                     on_progress(Progress(**json.loads(line)))
-            tail += [line.strip() for line in said.new() if line.strip()]
             if not ended:
                 await asyncio.sleep(POLL_SECONDS)
-        return process.exitcode, list(tail)
+        return process.exitcode, _last_words(folder / SAID)
     finally:
         with suppress(ToolFailure):
             process = await starting
             if process.is_alive():
                 await _stop(process)
+
+
+def _last_words(file: Path) -> list[str]:
+    with suppress(FileNotFoundError):
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        return [line.strip() for line in lines if line.strip()][-TAIL_LINES:]
+    return []
 
 
 def _start(folder: Path) -> Any:
